@@ -1,0 +1,41 @@
+// One jest project for each speed and need of tests; `npm test` runs `rooms` and `e2e`, `.ci/run` the rest as well.
+const base = {
+  rootDir: import.meta.dirname,
+  testEnvironment: 'node',
+  extensionsToTreatAsEsm: ['.ts'],
+  moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },
+  transform: {
+    '^.+\\.ts$': [
+      '@swc/jest',
+      {
+        jsc: { parser: { syntax: 'typescript' }, target: 'es2022' },
+        module: { type: 'es6' },
+        sourceMaps: 'inline',
+      },
+    ],
+  },
+  modulePathIgnorePatterns: ['<rootDir>/dist/', '<rootDir>/var/'],
+  globalSetup: '<rootDir>/tests/support/globalSetup.ts',
+  globalTeardown: '<rootDir>/tests/support/globalTeardown.ts',
+  setupFilesAfterEnv: ['<rootDir>/tests/support/afterEachFile.ts'],
+};
+
+const slow = ['e2e', 'attack', 'node24'];
+const only = (folder) => ({
+  ...base,
+  displayName: folder,
+  testMatch: [`<rootDir>/tests/${folder}/**/*.test.ts`],
+});
+
+export default {
+  maxWorkers: 2,
+  projects: [
+    {
+      ...base,
+      displayName: 'rooms',
+      testMatch: ['<rootDir>/tests/**/*.test.ts'],
+      testPathIgnorePatterns: slow.map((folder) => `<rootDir>/tests/${folder}/`),
+    },
+    ...slow.map(only),
+  ],
+};
