@@ -1,0 +1,154 @@
+/**
+ * From an instance id to the instance, on each call: parse, checksum, keyed lookup, active or not. What is kept between
+ * calls is sealed rows, for 5 s at most, and only while the LISTEN connection that would void them is up (05,
+ * "Resolving on each call"; 12.17).
+ */
+import { LRUCache } from 'lru-cache';
+import { toAppError, type AppError } from '../errors/appError.js';
+import { lookupDigest, parseInstanceId } from '../vault/instanceId.js';
+import type { ResolvedInstance, InstanceState } from './resolvedInstance.js';
+import type { VaultGate } from './vaultKeys.js';
+
+/** A row as the database function `resolve_instance` gives it. */
+export interface SealedInstance {
+  readonly id: string;
+  readonly userId: string;
+  readonly service: string;
+  readonly label: string;
+  readonly epoch: number;
+  /** False when the instance is paused, expired or deleted, or its owner is disabled. */
+  readonly isActive: boolean;
+  readonly state: InstanceState;
+  readonly credentialMethod: string | null;
+  readonly credentialRevision: number;
+  readonly sealedCredential: Buffer | null;
+  readonly overridesRevision: number;
+  readonly sealedOverrides: Buffer | null;
+  /** The owner's wrapped DEK; null until something was sealed for them. */
+  readonly dek: { readonly id: string; readonly kekId: string; readonly wrapped: Buffer } | null;
+}
+
+export interface InstanceLookup {
+  byDigest(digest: Buffer, service: string): Promise<SealedInstance | null>;
+  /** `staged`: with the credential that is being probed in place of the one in use. */
+  byId(id: string, service: string, options: { readonly staged: boolean }): Promise<SealedInstance | null>;
+}
+
+/** Tells what changed elsewhere; `database/listen.ts` over PostgreSQL's NOTIFY. */
+export interface ChangeSource {
+  readonly isUp: boolean;
+  onChange(listener: (change: InstanceChange) => void): () => void;
+}
+
+export type InstanceChange =
+  | { readonly kind: 'instance'; readonly instanceId: string }
+  | { readonly kind: 'user'; readonly userId: string }
+  /** The connection was lost or is back: anything may have changed meanwhile. */
+  | { readonly kind: 'unknown' };
+
+export type Resolution =
+  | { readonly kind: 'found'; readonly instance: ResolvedInstance; readonly sealed: SealedInstance }
+  /** Never existed, revoked, paused, expired, of another service, or its owner is disabled: nobody may tell which. */
+  | { readonly kind: 'unknown' }
+  /** It cannot be told now: the database is away or the vault is sealed. */
+  | { readonly kind: 'unavailable'; readonly error: AppError };
+
+export interface InstanceResolver extends Disposable {
+  /** Never throws. The text is what stood in the path, byte for byte. */
+  resolve(instanceIdText: string, service: string): Promise<Resolution>;
+  resolveById(id: string, service: string, options?: { readonly staged: boolean }): Promise<Resolution>;
+}
+
+export interface InstanceResolverOptions {
+  readonly vault: VaultGate;
+  readonly lookup: InstanceLookup;
+  readonly changes: ChangeSource;
+  readonly entriesMax?: number;
+}
+
+const rowAgeMsMax = 5_000;
+
+export function createInstanceResolver(options: InstanceResolverOptions): InstanceResolver {
+  const { vault, lookup, changes, entriesMax = 20_000 } = options;
+  const keysOfInstance = new Map<string, Set<string>>();
+  const rows = new LRUCache<string, SealedInstance>({
+    max: entriesMax,
+    ttl: rowAgeMsMax,
+    dispose: (row, key) => {
+      const keys = keysOfInstance.get(row.id);
+      keys?.delete(key);
+      if (keys?.size === 0) keysOfInstance.delete(row.id);
+    },
+  });
+  const pending = new Map<string, Promise<SealedInstance | null>>();
+  /** Grows with each change heard of, so that an answer asked for before it is not kept after it. */
+  let generation = 0;
+
+  const stop = changes.onChange((change) => {
+    generation += 1;
+    pending.clear();
+    switch (change.kind) {
+      case 'instance':
+        for (const key of Array.from(keysOfInstance.get(change.instanceId) ?? [])) rows.delete(key);
+        return;
+      case 'user':
+        for (const [key, row] of Array.from(rows.entries()))
+          if (row.userId === change.userId) rows.delete(key);
+        return;
+      case 'unknown':
+        rows.clear();
+    }
+  });
+
+  const fetchRow = (key: string, digest: Buffer, service: string): Promise<SealedInstance | null> => {
+    const known = pending.get(key);
+    if (known !== undefined) return known;
+    const asked = generation;
+    const answer = lookup.byDigest(digest, service).then((row) => {
+      if (row?.isActive === true && changes.isUp && asked === generation) {
+        rows.set(key, row);
+        keysOfInstance.set(row.id, (keysOfInstance.get(row.id) ?? new Set()).add(key));
+      }
+      return row;
+    });
+    pending.set(key, answer);
+    const settle = (): void => void (pending.get(key) === answer && pending.delete(key));
+    answer.then(settle, settle);
+    return answer;
+  };
+
+  const toResolution = (row: SealedInstance | null, service: string): Resolution =>
+    row === null || !row.isActive || row.service !== service
+      ? { kind: 'unknown' }
+      : { kind: 'found', instance: row, sealed: row };
+
+  return {
+    async resolve(instanceIdText, service) {
+      if (parseInstanceId(instanceIdText) === null) return { kind: 'unknown' };
+      return guarded(async () => {
+        const digest = lookupDigest(vault.keys().system.lookup, instanceIdText);
+        const key = `${service}/${digest.toString('latin1')}`;
+        const row = changes.isUp ? rows.get(key) : undefined;
+        return toResolution(row ?? (await fetchRow(key, digest, service)), service);
+      });
+    },
+    async resolveById(id, service, { staged } = { staged: false }) {
+      return guarded(async () => {
+        vault.keys();
+        return toResolution(await lookup.byId(id, service, { staged }), service);
+      });
+    },
+    [Symbol.dispose]() {
+      stop();
+      rows.clear();
+    },
+  };
+}
+
+async function guarded(find: () => Promise<Resolution>): Promise<Resolution> {
+  try {
+    return await find();
+  } catch (error) {
+    return { kind: 'unavailable', error: toAppError(error) };
+  }
+}
