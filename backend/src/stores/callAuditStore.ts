@@ -1,0 +1,95 @@
+/**
+ * The audit of calls: an intent before the upstream is contacted, an outcome after. Both are spooled first; the shipper
+ * moves them here in batches. Each record carries its position in its spool, and the database keeps how far each spool
+ * has come in the transaction that adds the rows: a batch sent twice, or cut differently, adds nothing twice.
+ */
+import type { Queryable } from '../database/queryable.js';
+
+export type CallOutcome =
+  | 'ok'
+  /** The tool answered `isError`. */
+  | 'tool_error'
+  /** The upstream or the bridge answered with a JSON-RPC or HTTP error. */
+  | 'error'
+  | 'timeout'
+  | 'cancelled'
+  /** Nothing was sent upstream. */
+  | 'refused'
+  /** The process died in between; set by the sweep at its next start. */
+  | 'unknown';
+
+export interface CallAuditRecord {
+  /** Where the record ends in its spool, in bytes; grows from record to record, below 2^53. */
+  readonly position: number;
+  readonly phase: 'intent' | 'outcome';
+  /** Joins the two. */
+  readonly callId: string;
+  /** ISO 8601, UTC. */
+  readonly occurredAt: string;
+  /** Null when the instance is not known: a refused call. */
+  readonly instanceId: string | null;
+  readonly userId: string | null;
+  readonly service: string;
+  /** The JSON-RPC method, or `rest`. */
+  readonly method: string;
+  /** Tool or prompt; a resource only by its digest. */
+  readonly name?: string;
+  readonly era?: 'legacy' | 'modern';
+  readonly requestId?: string;
+  readonly clientAddress?: string;
+  /** HMAC-SHA256 of the arguments under the audit key, hex. */
+  readonly argumentsDigest?: string;
+  readonly argumentsBytes?: number;
+  readonly outcome?: CallOutcome;
+  readonly httpStatus?: number;
+  readonly jsonRpcCode?: number;
+  readonly isError?: boolean;
+  readonly errorCode?: string;
+  readonly durationMs?: number;
+  readonly resultBytes?: number;
+}
+
+export interface ShippedBatch {
+  /** How far the spool has come now. */
+  readonly position: number;
+  /** Rows that this call added; the rest were there already. */
+  readonly added: number;
+}
+
+/** Adds the records beyond the spool's position, in order, and moves the position: all or nothing. */
+export async function shipCallAudit(
+  db: Queryable,
+  spoolId: string,
+  service: string,
+  records: readonly CallAuditRecord[],
+): Promise<ShippedBatch> {
+  return shipCallAuditText(db, spoolId, service, JSON.stringify(records));
+}
+
+/** The same for a batch that is JSON text already: an array of `CallAuditRecord`. */
+export async function shipCallAuditText(
+  db: Queryable,
+  spoolId: string,
+  service: string,
+  records: string,
+): Promise<ShippedBatch> {
+  const { rows } = await db.query<ShippedBatch>({
+    name: 'ship_call_audit',
+    text: 'select "position"::float8 as position, added from ship_call_audit($1, $2, $3)',
+    values: [spoolId, service, records],
+  });
+  return rows[0]!;
+}
+
+/** How far a spool has come; 0 for one that was never shipped from. */
+export async function findSpoolPosition(db: Queryable, spoolId: string): Promise<number> {
+  const { rows } = await db.query<{ position: number }>('select spool_position($1)::float8 as position', [
+    spoolId,
+  ]);
+  return rows[0]?.position ?? 0;
+}
+
+/** Drops the position of a spool whose file is gone; its id must never be used again. */
+export async function forgetSpool(db: Queryable, spoolId: string): Promise<void> {
+  await db.query('select forget_spool($1)', [spoolId]);
+}
