@@ -7,10 +7,11 @@ import { LRUCache } from 'lru-cache';
 import type { ServiceDefinition } from '../catalog/serviceDefinition.js';
 import { AppError } from '../errors/appError.js';
 import { unwrapDek, type Dek } from '../vault/dataKey.js';
-import { open } from '../vault/sealedRecord.js';
+import { open, readDekId } from '../vault/sealedRecord.js';
 import type { CredentialValues } from './credentialValues.js';
 import type { ChangeSource, SealedInstance } from './instanceResolver.js';
 import { toRecordBinding } from './recordBindings.js';
+import { parseFieldValues, type FieldValues } from './sealedValues.js';
 import type { VaultGate } from './vaultKeys.js';
 
 export interface CredentialOpener extends Disposable {
@@ -18,7 +19,7 @@ export interface CredentialOpener extends Disposable {
    * The values of a call. @throws AppError CREDENTIAL_MISSING when the service needs a credential and there is none,
    * CREDENTIAL_UNREADABLE, SEALED.
    */
-  open(sealed: SealedInstance): CredentialValues;
+  open(instance: SealedInstance): CredentialValues;
 }
 
 export interface CredentialOpenerOptions {
@@ -54,59 +55,62 @@ export function createCredentialOpener({
     opened.clear();
   });
 
-  const dekOf = (sealed: SealedInstance): Dek => {
-    const { dek, userId } = sealed;
-    if (dek === null) throw new AppError('CREDENTIAL_UNREADABLE', 'the owner has no DEK');
-    const known = deks.get(dek.id);
+  const dekOf = (instance: SealedInstance, record: Buffer): Dek => {
+    const id = readDekId(record);
+    const known = deks.get(id);
     if (known !== undefined) return known;
+    const row = instance.dataKeys.find((key) => key.id === id);
+    if (row === undefined) throw new AppError('CREDENTIAL_UNREADABLE', `DEK ${id} of the owner is gone`);
     const { ring, installId } = vault.keys();
-    const fresh = unwrapDek(ring, installId, { ...dek, ownerId: userId });
-    deks.set(dek.id, fresh);
+    const fresh = unwrapDek(ring, installId, { ...row, ownerId: instance.userId });
+    deks.set(id, fresh);
     return fresh;
   };
 
-  const readFields = (
-    sealed: SealedInstance,
+  const openColumn = (
+    instance: SealedInstance,
     column: 'sealed_credential' | 'sealed_overrides',
-  ): [string, string][] => {
-    const record = column === 'sealed_credential' ? sealed.sealedCredential : sealed.sealedOverrides;
-    if (record === null) return [];
-    const plaintext = open(dekOf(sealed), record, toRecordBinding(vault.keys().installId, column, sealed));
+    record: Buffer | null,
+    revision: number,
+  ): FieldValues => {
+    if (record === null) return new Map();
+    const binding = toRecordBinding(vault.keys().installId, column, instance, revision);
+    const plaintext = open(dekOf(instance, record), record, binding);
     try {
-      return parseFields(plaintext);
+      return parseFieldValues(plaintext);
     } finally {
       plaintext.fill(0);
     }
   };
 
-  const openFresh = (sealed: SealedInstance): CredentialValues => {
+  const openFresh = (instance: SealedInstance): CredentialValues => {
     const { scope, methods } = definition.credentials;
-    const method = methods.find(({ id }) => id === sealed.credentialMethod) ?? null;
-    const needsNone = method?.type === 'none' || scope === 'none' || scope === 'shared';
-    if (sealed.sealedCredential === null && !needsNone && scope !== 'per-user-optional') {
-      throw new AppError('CREDENTIAL_MISSING', `instance ${sealed.id} has no credential`);
+    const method = methods.find(({ id }) => id === instance.credentialMethod) ?? null;
+    const needsNone = method?.type === 'none' || scope !== 'per-user';
+    if (instance.sealedCredential === null && !needsNone) {
+      throw new AppError('CREDENTIAL_MISSING', `instance ${instance.id} has no credential`);
     }
-    const credential = readFields(sealed, 'sealed_credential');
+    const { sealedCredential, credentialRevision, sealedOverrides, overridesRevision } = instance;
+    const credential = openColumn(instance, 'sealed_credential', sealedCredential, credentialRevision);
     const { allow, keys, merge } = definition.userOverrides;
     const overrides = allow
-      ? readFields(sealed, 'sealed_overrides').filter(([name]) => keys.includes(name))
+      ? [...openColumn(instance, 'sealed_overrides', sealedOverrides, overridesRevision)].filter(([name]) =>
+          keys.includes(name),
+        )
       : [];
     const admin = Object.entries(definition.adminConfig);
-    const fields = new Map(
-      merge === 'user-wins'
-        ? [...admin, ...overrides, ...credential]
-        : [...overrides, ...admin, ...credential],
-    );
+    const layers = merge === 'user-wins' ? [...admin, ...overrides] : [...overrides, ...admin];
+    const fields = new Map([...layers, ...credential]);
     const token = method?.tokenField == null ? null : (fields.get(method.tokenField) ?? null);
     return { token, fields };
   };
 
   return {
-    open(sealed) {
-      const key = `${sealed.id}/${sealed.epoch}/${sealed.credentialRevision}/${sealed.overridesRevision}`;
+    open(instance) {
+      const key = `${instance.id}/${instance.epoch}/${instance.credentialRevision}/${instance.overridesRevision}`;
       const known = changes.isUp ? opened.get(key) : undefined;
       if (known !== undefined) return known;
-      const values = openFresh(sealed);
+      const values = openFresh(instance);
       if (changes.isUp) opened.set(key, values);
       return values;
     },
@@ -117,17 +121,4 @@ export function createCredentialOpener({
       opened.clear();
     },
   };
-}
-
-/** The plaintext of both columns is a JSON object of text by name. */
-function parseFields(plaintext: Buffer): [string, string][] {
-  const value: unknown = JSON.parse(plaintext.toString('utf8'));
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new AppError('CREDENTIAL_UNREADABLE', 'a sealed value has an unknown form');
-  }
-  return Object.entries(value).map(([name, text]) => {
-    if (typeof text !== 'string')
-      throw new AppError('CREDENTIAL_UNREADABLE', 'a sealed value has an unknown form');
-    return [name, text];
-  });
 }

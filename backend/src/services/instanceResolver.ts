@@ -6,26 +6,19 @@
 import { LRUCache } from 'lru-cache';
 import { toAppError, type AppError } from '../errors/appError.js';
 import { lookupDigest, parseInstanceId } from '../vault/instanceId.js';
-import type { ResolvedInstance, InstanceState } from './resolvedInstance.js';
+import type { ResolvedInstance } from './resolvedInstance.js';
 import type { VaultGate } from './vaultKeys.js';
 
-/** A row as the database function `resolve_instance` gives it. */
-export interface SealedInstance {
-  readonly id: string;
-  readonly userId: string;
-  readonly service: string;
-  readonly label: string;
-  readonly epoch: number;
-  /** False when the instance is paused, expired or deleted, or its owner is disabled. */
+/** What the database knows of an instance; whatever is secret in it is sealed. */
+export interface SealedInstance extends ResolvedInstance {
+  /** False when the instance is paused or its owner disabled. */
   readonly isActive: boolean;
-  readonly state: InstanceState;
-  readonly credentialMethod: string | null;
-  readonly credentialRevision: number;
+  /** The instance's own end, or that of a rotated URL by which it was found. */
+  readonly expiresAt: Date | null;
   readonly sealedCredential: Buffer | null;
-  readonly overridesRevision: number;
   readonly sealedOverrides: Buffer | null;
-  /** The owner's wrapped DEK; null until something was sealed for them. */
-  readonly dek: { readonly id: string; readonly kekId: string; readonly wrapped: Buffer } | null;
+  /** Every wrapped DEK of the owner; a sealed record names the one that it needs. */
+  readonly dataKeys: readonly { readonly id: string; readonly kekId: string; readonly wrapped: Buffer }[];
 }
 
 export interface InstanceLookup {
@@ -47,7 +40,7 @@ export type InstanceChange =
   | { readonly kind: 'unknown' };
 
 export type Resolution =
-  | { readonly kind: 'found'; readonly instance: ResolvedInstance; readonly sealed: SealedInstance }
+  | { readonly kind: 'found'; readonly instance: SealedInstance }
   /** Never existed, revoked, paused, expired, of another service, or its owner is disabled: nobody may tell which. */
   | { readonly kind: 'unknown' }
   /** It cannot be told now: the database is away or the vault is sealed. */
@@ -117,11 +110,6 @@ export function createInstanceResolver(options: InstanceResolverOptions): Instan
     return answer;
   };
 
-  const toResolution = (row: SealedInstance | null, service: string): Resolution =>
-    row === null || !row.isActive || row.service !== service
-      ? { kind: 'unknown' }
-      : { kind: 'found', instance: row, sealed: row };
-
   return {
     async resolve(instanceIdText, service) {
       if (parseInstanceId(instanceIdText) === null) return { kind: 'unknown' };
@@ -151,4 +139,12 @@ async function guarded(find: () => Promise<Resolution>): Promise<Resolution> {
   } catch (error) {
     return { kind: 'unavailable', error: toAppError(error) };
   }
+}
+
+function toResolution(row: SealedInstance | null, service: string): Resolution {
+  const isUsable =
+    row?.isActive === true &&
+    row.service === service &&
+    (row.expiresAt === null || row.expiresAt.getTime() > Date.now());
+  return isUsable ? { kind: 'found', instance: row } : { kind: 'unknown' };
 }

@@ -55,8 +55,8 @@ export function createInstanceWatch(options: InstanceWatchOptions): InstanceWatc
       return true;
     }
     watched.certainAt = now();
-    watched.known = resolution.sealed;
-    if (differs(known, resolution.sealed)) watched.onChange(resolution.sealed);
+    watched.known = resolution.instance;
+    if (differs(known, resolution.instance)) watched.onChange(resolution.instance);
     return true;
   };
 

@@ -6,31 +6,19 @@ import type { RecordBinding } from '../vault/sealedRecord.js';
 
 export type SealedColumn = 'sealed_credential' | 'sealed_overrides' | 'sealed_url';
 
-/** Grows when the plaintext's form changes. */
+/** Grows when a plaintext's form changes. */
 const schemaVersion = 1;
 
-export interface BoundInstance {
-  readonly id: string;
-  readonly userId: string;
-  readonly credentialRevision: number;
-  readonly overridesRevision: number;
-}
-
 /**
- * The place of one sealed column. A staged credential is sealed as the `sealed_credential` of the revision that it will
- * have, so that promoting it moves bytes only. The sealed URL is bound to no revision: rotating writes a new record.
+ * The place of one sealed column at one of its revisions. A staged credential is sealed as the `sealed_credential` of the
+ * revision that it will have, so that promoting it moves bytes only.
  */
 export function toRecordBinding(
   installId: string,
   column: SealedColumn,
-  instance: BoundInstance,
+  instance: { readonly id: string; readonly userId: string },
+  revision: number,
 ): RecordBinding {
-  const revision =
-    column === 'sealed_credential'
-      ? instance.credentialRevision
-      : column === 'sealed_overrides'
-        ? instance.overridesRevision
-        : 0;
   return {
     installId,
     table: 'instances',
