@@ -1,0 +1,45 @@
+/**
+ * What somebody is told whose credential is missing: what it is for, where to get it and where to enter it (row I07).
+ * The REST API puts it into the problem body, a universal server into a tool result that the model can read.
+ */
+import type { CredentialMethod, CredentialPolicy, ServiceDefinition } from '../catalog/serviceDefinition.js';
+
+export interface SetupInstructions {
+  readonly displayName: string;
+  readonly instructions: string;
+  readonly helpUrl: string | null;
+  /** The console's page on which the service is connected. */
+  readonly consoleUrl: string;
+}
+
+/** The method that is meant when none is named: the recommended one that can be used, else the first that can. */
+export function findDefaultMethod(policy: CredentialPolicy): CredentialMethod | null {
+  const usable = policy.methods.filter(({ unavailableReason }) => unavailableReason === null);
+  return usable.find(({ recommended }) => recommended) ?? usable[0] ?? null;
+}
+
+export function toSetupInstructions(
+  definition: Pick<ServiceDefinition, 'name' | 'title' | 'credentials'>,
+  publicUrl: URL,
+): SetupInstructions {
+  const method = findDefaultMethod(definition.credentials);
+  const consoleUrl = toConsoleUrl(publicUrl, definition.name);
+  const asked = method?.fields.filter(({ required }) => required).map(({ label }) => label) ?? [];
+  const what = asked.length === 0 ? 'Connect it' : `Enter: ${asked.join(', ')}`;
+  const help = method?.help === null || method?.help === undefined ? '' : ` ${method.help}`;
+  return {
+    displayName: definition.title,
+    instructions: `${definition.title} is not set up for your account yet. ${what} at ${consoleUrl}.${help}`,
+    helpUrl: method?.helpUrl ?? method?.fields.find(({ helpUrl }) => helpUrl !== null)?.helpUrl ?? null,
+    consoleUrl,
+  };
+}
+
+/** The members that a problem body gets beside the usual ones. */
+export function toSetupExtension(setup: SetupInstructions): Readonly<Record<string, unknown>> {
+  return { requiresSetup: true, setup };
+}
+
+function toConsoleUrl(publicUrl: URL, service: string): string {
+  return `${publicUrl.origin}${publicUrl.pathname.replace(/\/$/, '')}/console/connect/${encodeURIComponent(service)}`;
+}
