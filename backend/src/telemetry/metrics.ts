@@ -1,0 +1,192 @@
+/**
+ * The metrics of each kind of program, one registry a process. Labels are services, states and other closed sets, never
+ * a user, an instance, a version or a transport, so a scrape stays under 2,000 series whatever happens. A metric that
+ * several kinds export is defined once, below, and has the same labels in all of them.
+ */
+import type { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { openRegistry, type Define } from './metricRegistry.js';
+import { createOperationTimes, type OperationTimes } from './operationTimes.js';
+
+export type BoundCounter = Pick<Counter.Internal<string>, 'inc'>;
+export type BoundGauge = Pick<Gauge.Internal, 'set' | 'inc' | 'dec'>;
+export type BoundHistogram = Pick<Histogram.Internal<string>, 'observe'>;
+
+/** Connections of a pool, read at each scrape (`pg.Pool` has this shape). */
+export interface PoolCounts {
+  readonly totalCount: number;
+  readonly idleCount: number;
+  readonly waitingCount: number;
+}
+
+export type InstanceState =
+  'not_configured' | 'checking' | 'ready' | 'needs_reauth' | 'rejected_by_service' | 'unreachable' | 'paused';
+
+interface SharedMetrics {
+  readonly registry: Registry;
+  readonly authFailures: BoundCounter;
+  readonly rateLimited: (scope: string) => BoundCounter;
+  /** Shows the pool's connections by state; once a process. */
+  readonly watchPool: (pool: PoolCounts) => void;
+}
+
+export interface MainApiMetrics extends SharedMetrics {
+  readonly auditWriteFailures: BoundCounter;
+  readonly openStreams: BoundGauge;
+  instances(service: string, state: InstanceState): BoundGauge;
+  /** Wrapped keys and sealed rows under the current KEK, and under an older one. */
+  secretsByKeyVersion(current: boolean): BoundGauge;
+}
+
+export interface ServiceMetrics extends SharedMetrics {
+  /** What clients asked of us. */
+  readonly served: OperationTimes;
+  /** What we asked of upstreams. */
+  readonly upstream: OperationTimes;
+  /** Seconds that a call spent here, its upstream's time taken off. */
+  readonly overhead: BoundHistogram;
+  readonly auditWriteFailures: BoundCounter;
+  readonly openStreams: BoundGauge;
+  readonly orphans: BoundGauge;
+  childProcesses(state: 'starting' | 'idle' | 'busy' | 'stopping'): BoundGauge;
+  credentialRefresh(result: 'ok' | 'error'): BoundCounter;
+  /** 0 closed, 1 half open, 2 open. */
+  readonly circuitState: BoundGauge;
+}
+
+export interface FrontMetrics extends Pick<SharedMetrics, 'registry' | 'authFailures' | 'rateLimited'> {
+  overhead(service: string): BoundHistogram;
+  openStreams(service: string): BoundGauge;
+}
+
+export interface MonitorMetrics extends Pick<SharedMetrics, 'registry' | 'watchPool'> {
+  portUp(service: string): BoundGauge;
+  processUp(program: string): BoundGauge;
+  processMemoryBytes(program: string): BoundGauge;
+  /** Share of one core, 1 = a whole one. */
+  processCpu(program: string): BoundGauge;
+  /** Counts as PM2 does, so it is set rather than incremented. */
+  processRestarts(program: string): BoundGauge;
+  /** Takes a program that is gone out of the scrape. */
+  forgetProcess(program: string): void;
+  forgetPort(service: string): void;
+}
+
+export function createMainApiMetrics(): MainApiMetrics {
+  const define = openRegistry();
+  const instances = define.gauge('instances', 'Instances by service and state.', ['service', 'state']);
+  const secrets = define.gauge('secrets_by_key_version', 'Secrets under the current KEK or not.', [
+    'current',
+  ]);
+  return {
+    ...defineShared(define, 'main-api'),
+    auditWriteFailures: defineAuditWriteFailures(define, 'main-api'),
+    openStreams: defineOpenStreams(define).labels({ service: 'main-api' }),
+    instances: (service, state) => instances.labels({ service, state }),
+    secretsByKeyVersion: (current) => secrets.labels({ current: String(current) }),
+  };
+}
+
+export function createServiceMetrics(service: string): ServiceMetrics {
+  const define = openRegistry();
+  const children = define.gauge('child_processes', 'Children by state.', ['service', 'state']);
+  const refreshes = define.counter('credential_refresh_total', 'Refreshed credentials.', [
+    'service',
+    'result',
+  ]);
+  const { registry } = define;
+  return {
+    ...defineShared(define, service),
+    served: createOperationTimes({
+      registry,
+      name: 'mcp_server_operation_duration_seconds',
+      help: 'Duration of the requests that MCP clients made.',
+      service,
+      withTools: true,
+      combinationsMax: 64,
+    }),
+    upstream: createOperationTimes({
+      registry,
+      name: 'mcp_client_operation_duration_seconds',
+      help: 'Duration of the requests that were made to upstreams.',
+      service,
+      withTools: false,
+      combinationsMax: 32,
+    }),
+    overhead: defineOverhead(define).labels({ service }),
+    auditWriteFailures: defineAuditWriteFailures(define, service),
+    openStreams: defineOpenStreams(define).labels({ service }),
+    orphans: define.gauge('orphans', 'Children that outlived their owner.', ['service']).labels({ service }),
+    childProcesses: (state) => children.labels({ service, state }),
+    credentialRefresh: (result) => refreshes.labels({ service, result }),
+    circuitState: define
+      .gauge('circuit_state', 'Circuit of the upstream: 0 closed, 1 half open, 2 open.', ['service'])
+      .labels({ service }),
+  };
+}
+
+export function createFrontMetrics(): FrontMetrics {
+  const define = openRegistry();
+  const [overhead, openStreams] = [defineOverhead(define), defineOpenStreams(define)];
+  const { registry, authFailures, rateLimited } = defineShared(define, 'front');
+  return {
+    registry,
+    authFailures,
+    rateLimited,
+    overhead: (service) => overhead.labels({ service }),
+    openStreams: (service) => openStreams.labels({ service }),
+  };
+}
+
+export function createMonitorMetrics(): MonitorMetrics {
+  const define = openRegistry();
+  const portUp = define.gauge('port_up', 'Whether the last probe of a port succeeded.', ['service']);
+  const up = define.gauge('pm2_process_up', 'Whether PM2 has the program online.', ['program']);
+  const memory = define.gauge('pm2_process_memory_bytes', 'Resident memory, as PM2 sees it.', ['program']);
+  const cpu = define.gauge('pm2_process_cpu', 'Share of one core, as PM2 sees it.', ['program']);
+  const restarts = define.gauge('pm2_process_restarts_total', 'Restarts that PM2 counted.', ['program']);
+  return {
+    registry: define.registry,
+    watchPool: watchPoolOf(define),
+    portUp: (service) => portUp.labels({ service }),
+    processUp: (program) => up.labels({ program }),
+    processMemoryBytes: (program) => memory.labels({ program }),
+    processCpu: (program) => cpu.labels({ program }),
+    processRestarts: (program) => restarts.labels({ program }),
+    forgetProcess: (program) => [up, memory, cpu, restarts].forEach((gauge) => gauge.remove({ program })),
+    forgetPort: (service) => portUp.remove({ service }),
+  };
+}
+
+function defineShared(define: Define, service: string): SharedMetrics {
+  const failures = define.counter('auth_failures_total', 'Refused sign-ins and instance ids.', ['service']);
+  const limited = define.counter('rate_limited_total', 'Requests refused by a limit.', ['service', 'scope']);
+  return {
+    registry: define.registry,
+    authFailures: failures.labels({ service }),
+    rateLimited: (scope) => limited.labels({ service, scope }),
+    watchPool: watchPoolOf(define),
+  };
+}
+
+function watchPoolOf(define: Define): (pool: PoolCounts) => void {
+  return (pool) => {
+    define.gauge('db_pool_connections', 'Database connections by state.', ['state'], (gauge) => {
+      gauge.set({ state: 'idle' }, pool.idleCount);
+      gauge.set({ state: 'busy' }, pool.totalCount - pool.idleCount);
+      gauge.set({ state: 'waiting' }, pool.waitingCount);
+    });
+  };
+}
+
+function defineAuditWriteFailures(define: Define, service: string): BoundCounter {
+  const failures = define.counter('audit_write_failures_total', 'Audit records not taken.', ['service']);
+  return failures.labels({ service });
+}
+
+function defineOpenStreams(define: Define): Gauge {
+  return define.gauge('open_streams', 'Streams that are open to clients.', ['service']);
+}
+
+function defineOverhead(define: Define): Histogram {
+  return define.histogram('proxy_overhead_seconds', 'Time spent here, upstream time taken off.', ['service']);
+}
