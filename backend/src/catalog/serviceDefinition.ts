@@ -166,6 +166,7 @@ export interface HttpProbe {
     readonly avatarUrl: string | null;
     readonly scopesHeader: string | null;
   };
+  readonly egress: EgressPolicy;
   /** Status → plain words for the user. */
   readonly reject: Readonly<Record<string, string>>;
   readonly timeoutMs: number;
@@ -203,7 +204,7 @@ export interface OverridePolicy {
 // ── Upstreams ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 export interface EgressPolicy {
-  /** Host names (lower case, `*.` at the front allowed); empty: only the hosts of the service's own fixed URLs. */
+  /** Host names (lower case, `*.` at the front allowed): what the file lists, and the hosts of its own fixed URLs. */
   readonly allowHosts: readonly string[];
   readonly allowPrivate: boolean;
 }
