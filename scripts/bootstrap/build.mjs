@@ -16,7 +16,7 @@ function sourceFiles() {
         found.push(join(entry.parentPath, entry.name));
     }
   }
-  return found.sort();
+  return found.sort((one, other) => (one < other ? -1 : 1));
 }
 
 /** A digest over name, size and time of every source; equal digests mean that there is nothing to compile. */

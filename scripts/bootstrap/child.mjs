@@ -2,6 +2,8 @@
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
+const wait = () => {};
+
 export const root = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '');
 
 /**
@@ -19,7 +21,6 @@ export function runChild(command, args, { env = process.env, cwd = root, quiet =
     child.stderr?.on('data', (chunk) => held.push(chunk));
     // The terminal sends Ctrl-C to the whole group, so that the child ends by itself; a plain kill reaches only us.
     const passOn = (signal) => child.kill(signal);
-    const wait = () => {};
     process.on('SIGTERM', passOn);
     process.on('SIGINT', wait);
     const finish = (code) => {

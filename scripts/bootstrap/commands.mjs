@@ -70,6 +70,7 @@ export async function runCommand(command, args) {
       return (
         (await prepare()) || (await checkProject(args.includes('--no-tests') ? null : () => runTests([])))
       );
+    case undefined:
     default:
       console.error(usage);
       return 2;
