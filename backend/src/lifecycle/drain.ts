@@ -1,0 +1,112 @@
+/**
+ * Ends a program without cutting anybody off: unready → stop accepting → finish what is under way (≤25 s) → close
+ * streams → close what the program holds → exit (R13). Idle keep-alive connections are kept a moment longer, so that a
+ * request already on its way is answered, with `Connection: close`, rather than reset.
+ */
+import { Server as NetServer } from 'node:net';
+import type { Server, ServerResponse } from 'node:http';
+
+export interface DrainOptions {
+  readonly server: Server;
+  /** How long calls may take to finish. */
+  readonly deadlineMs?: number;
+  /** How long idle connections stay after the listener is closed. */
+  readonly lingerMs?: number;
+  /** Called at once: tell waiting background work to stop taking more. */
+  readonly onStart?: () => void;
+  /** Called when no request is left: close pools, children, files. */
+  readonly close: () => Promise<void>;
+}
+
+export interface Drain {
+  /** True from the first moment on; `/readyz` answers 503 then. */
+  readonly isDraining: boolean;
+  /**
+   * Says that this answer is a stream without an end of its own (GET stream, listen, event feed): draining waits for no
+   * such answer and ends them after the calls.
+   */
+  markStream(response: ServerResponse): void;
+  /** Drains; resolves when everything is closed. Later calls give the same promise. */
+  start(): Promise<void>;
+}
+
+export function createDrain(options: DrainOptions): Drain {
+  const { server, deadlineMs = 25_000, lingerMs = 1_000 } = options;
+  const inFlight = new Set<ServerResponse>();
+  const streams = new Set<ServerResponse>();
+  let isDraining = false;
+  let onIdle: (() => void) | null = null;
+  let done: Promise<void> | null = null;
+
+  function onClose(this: ServerResponse): void {
+    streams.delete(this);
+    if (inFlight.delete(this) && inFlight.size === 0) onIdle?.();
+  }
+
+  server.prependListener('request', (_request, response) => {
+    inFlight.add(response);
+    response.once('close', onClose);
+    if (isDraining) response.setHeader('connection', 'close');
+  });
+
+  /** Resolves when no call is under way, at the latest after the deadline. */
+  const callsFinished = (): Promise<void> =>
+    new Promise((resolve) => {
+      if (inFlight.size === 0) return resolve();
+      const timer = setTimeout(resolve, deadlineMs);
+      onIdle = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+
+  const run = async (): Promise<void> => {
+    isDraining = true;
+    options.onStart?.();
+    // The close of net.Server stops listening and nothing else; that of http.Server would cut idle connections as well.
+    const closed = new Promise<void>((resolve) => NetServer.prototype.close.call(server, () => resolve()));
+    for (const response of inFlight) {
+      if (!response.headersSent) response.setHeader('connection', 'close');
+    }
+    const lingered = new Promise((resolve) => setTimeout(resolve, lingerMs));
+    await callsFinished();
+    for (const response of streams) response.end();
+    await lingered;
+    await callsFinished();
+    server.closeIdleConnections();
+    await options.close();
+    server.closeAllConnections();
+    await closed;
+  };
+
+  return {
+    get isDraining() {
+      return isDraining;
+    },
+    markStream(response) {
+      if (!inFlight.delete(response)) return;
+      streams.add(response);
+      if (isDraining) response.end();
+      if (inFlight.size === 0) onIdle?.();
+    },
+    start: () => (done ??= run()),
+  };
+}
+
+/** Drains on SIGINT, SIGTERM and PM2's `shutdown` message, then exits with 0 (1 when closing failed). */
+export function drainOnSignals(drain: Pick<Drain, 'start'>, onError: (error: unknown) => void): void {
+  const begin = (): void => {
+    drain.start().then(
+      () => process.exit(0),
+      (error: unknown) => {
+        onError(error);
+        process.exit(1);
+      },
+    );
+  };
+  process.on('SIGINT', begin);
+  process.on('SIGTERM', begin);
+  process.on('message', (message) => {
+    if (message === 'shutdown') begin();
+  });
+}
