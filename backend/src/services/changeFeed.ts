@@ -1,0 +1,75 @@
+/**
+ * Hears over PostgreSQL's NOTIFY what other programs changed, in the words of this project. While the connection is down
+ * `isUp` is false, and whoever keeps something that a change would void keeps nothing.
+ */
+import type { Secret } from '../config/secrets.js';
+import { startListening, type NotifyChannel } from '../database/listen.js';
+import type { ChangeSource, InstanceChange } from './instanceResolver.js';
+
+export interface ChangeFeed extends ChangeSource, AsyncDisposable {
+  /** The registry or a service's settings changed. */
+  onRegistryChange(listener: () => void): () => void;
+}
+
+export interface ChangeFeedOptions {
+  readonly connectionString: Secret;
+  readonly applicationName: string;
+  readonly onConnection?: (isUp: boolean, cause: unknown) => void;
+}
+
+export function startChangeFeed(options: ChangeFeedOptions): ChangeFeed {
+  const changeListeners = new Set<(change: InstanceChange) => void>();
+  const registryListeners = new Set<() => void>();
+  const tell = (change: InstanceChange): void => {
+    for (const listener of changeListeners) listener(change);
+  };
+  const tellRegistry = (): void => {
+    for (const listener of registryListeners) listener();
+  };
+
+  const onNotify = (channel: NotifyChannel, payload: string): void => {
+    switch (channel) {
+      case 'portolan_instances':
+        return tell({ kind: 'instance', instanceId: payload });
+      case 'portolan_users':
+        return tell({ kind: 'user', userId: payload });
+      case 'portolan_registry':
+        return tellRegistry();
+      case 'portolan_events':
+    }
+  };
+  const listener = startListening(
+    {
+      connectionString: options.connectionString,
+      applicationName: options.applicationName,
+      channels: ['portolan_instances', 'portolan_users', 'portolan_registry'],
+    },
+    {
+      onUp() {
+        options.onConnection?.(true, null);
+        tell({ kind: 'unknown' });
+        tellRegistry();
+      },
+      onDown(cause) {
+        options.onConnection?.(false, cause);
+        tell({ kind: 'unknown' });
+      },
+      onNotify,
+    },
+  );
+
+  return {
+    get isUp() {
+      return listener.isUp;
+    },
+    onChange(heard) {
+      changeListeners.add(heard);
+      return () => void changeListeners.delete(heard);
+    },
+    onRegistryChange(heard) {
+      registryListeners.add(heard);
+      return () => void registryListeners.delete(heard);
+    },
+    [Symbol.asyncDispose]: () => listener.close(),
+  };
+}
