@@ -30,6 +30,9 @@ export interface Drain {
   start(): Promise<void>;
 }
 
+/** How long the end of a stream may take to reach a slow reader. */
+const streamEndMs = 1_000;
+
 export function createDrain(options: DrainOptions): Drain {
   const { server, deadlineMs = 25_000, lingerMs = 1_000 } = options;
   const inFlight = new Set<ServerResponse>();
@@ -49,11 +52,11 @@ export function createDrain(options: DrainOptions): Drain {
     if (isDraining) response.setHeader('connection', 'close');
   });
 
-  /** Resolves when no call is under way, at the latest after the deadline. */
-  const callsFinished = (): Promise<void> =>
+  /** Resolves when no call is under way, at the latest after the given time. */
+  const callsFinished = (withinMs: number): Promise<void> =>
     new Promise((resolve) => {
       if (inFlight.size === 0) return resolve();
-      const timer = setTimeout(resolve, deadlineMs);
+      const timer = setTimeout(resolve, withinMs);
       onIdle = () => {
         clearTimeout(timer);
         resolve();
@@ -69,10 +72,13 @@ export function createDrain(options: DrainOptions): Drain {
       if (!response.headersSent) response.setHeader('connection', 'close');
     }
     const lingered = new Promise((resolve) => setTimeout(resolve, lingerMs));
-    await callsFinished();
-    for (const response of streams) response.end();
+    await callsFinished(deadlineMs);
+    for (const response of streams) {
+      inFlight.add(response);
+      response.end();
+    }
     await lingered;
-    await callsFinished();
+    await callsFinished(streamEndMs);
     server.closeIdleConnections();
     await options.close();
     server.closeAllConnections();

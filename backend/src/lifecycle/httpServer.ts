@@ -80,7 +80,7 @@ const listenFailures: Readonly<Record<string, string>> = {
 };
 
 function whyNot(cause: unknown): string {
-  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
+  const code = typeof cause === 'object' && cause !== null && 'code' in cause ? String(cause.code) : '';
   return listenFailures[code] ?? 'cannot listen';
 }
 
