@@ -1,0 +1,96 @@
+/**
+ * Whose address a request came from. The front states it in a header that it signs with the front key, since everything
+ * that reaches the inner listeners comes from the loopback. A forwarded header from anybody else is ignored, unless
+ * `TRUST_PROXY` names the address that it came from (12.1).
+ *
+ * The header is `<address> <second> <mac>`: the mac is HMAC-SHA256 under the front key, the second is Unix time. A
+ * statement is believed for a minute, so that one that leaked into a log is soon worth nothing.
+ */
+import { createHmac, timingSafeEqual } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import { isIP } from 'node:net';
+import ipaddr from 'ipaddr.js';
+
+export const clientAddressHeader = 'x-portolan-client';
+
+const validSeconds = 60;
+
+/** The header's value for a client of that address. */
+export function signClientAddress(frontKey: Buffer, address: string, nowMs: number): string {
+  const statement = `${address} ${Math.floor(nowMs / 1000)}`;
+  return `${statement} ${mac(frontKey, statement)}`;
+}
+
+/** The address that a signed header states; null when it is forged, stale or malformed. */
+export function readSignedAddress(frontKey: Buffer, header: string, nowMs: number): string | null {
+  const match = /^([0-9A-Fa-f.:]{2,45}) (\d{1,12}) ([\w-]{43})$/.exec(header);
+  if (match === null) return null;
+  const [, address, second, given] = match as unknown as [string, string, string, string];
+  const expected = Buffer.from(mac(frontKey, `${address} ${second}`));
+  if (!timingSafeEqual(expected, Buffer.from(given))) return null;
+  const ageSeconds = Math.floor(nowMs / 1000) - Number(second);
+  return isIP(address) !== 0 && Math.abs(ageSeconds) <= validSeconds ? address : null;
+}
+
+export interface ClientAddressOptions {
+  /** Null where no front signs: the key is not there yet. */
+  readonly frontKey: Buffer | null;
+  readonly trustProxy: readonly string[];
+  readonly now?: () => number;
+}
+
+/** Tells the client's address of a request: the signed one, the one a trusted proxy forwards, else the socket's. */
+export function clientAddressReader(
+  options: ClientAddressOptions,
+): (request: Pick<IncomingMessage, 'headers' | 'socket'>) => string | null {
+  const { frontKey, trustProxy, now = Date.now } = options;
+  const isTrusted = addressMatcher(trustProxy);
+  return (request) => {
+    const signed = request.headers[clientAddressHeader];
+    if (frontKey !== null && typeof signed === 'string') {
+      const address = readSignedAddress(frontKey, signed, now());
+      if (address !== null) return address;
+    }
+    const socketAddress = plainAddress(request.socket.remoteAddress);
+    if (socketAddress === null || !isTrusted(socketAddress)) return socketAddress;
+    return forwardedAddress(request.headers['x-forwarded-for'], isTrusted) ?? socketAddress;
+  };
+}
+
+/** The nearest address of `X-Forwarded-For`, from the right, that is not a trusted proxy's own. */
+function forwardedAddress(
+  header: string | readonly string[] | undefined,
+  isTrusted: (address: string) => boolean,
+): string | null {
+  const hops = (typeof header === 'string' ? header : (header ?? []).join(',')).split(',').reverse();
+  for (const hop of hops) {
+    const address = plainAddress(hop.trim());
+    if (address === null) return null;
+    if (!isTrusted(address)) return address;
+  }
+  return null;
+}
+
+/** An address in its usual text; IPv4 that came mapped into IPv6 is IPv4. */
+export function plainAddress(text: string | undefined): string | null {
+  if (text === undefined || isIP(text) === 0) return null;
+  return ipaddr.process(text).toString();
+}
+
+function addressMatcher(blocks: readonly string[]): (address: string) => boolean {
+  const ranges = blocks.map((block) =>
+    ipaddr.parseCIDR(block.includes('/') ? block : `${block}/${hostBits(block)}`),
+  );
+  return (address) => {
+    const parsed = ipaddr.process(address);
+    return ranges.some(([base, bits]) => parsed.kind() === base.kind() && parsed.match(base, bits));
+  };
+}
+
+function hostBits(address: string): number {
+  return address.includes(':') ? 128 : 32;
+}
+
+function mac(frontKey: Buffer, statement: string): string {
+  return createHmac('sha256', frontKey).update(statement).digest('base64url');
+}
