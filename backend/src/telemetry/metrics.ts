@@ -7,8 +7,8 @@ import type { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { openRegistry, type Define } from './metricRegistry.js';
 import { createOperationTimes, type OperationTimes } from './operationTimes.js';
 
-export type BoundCounter = Pick<Counter.Internal<string>, 'inc'>;
-export type BoundGauge = Pick<Gauge.Internal, 'set' | 'inc' | 'dec'>;
+export type BoundCounter = Pick<Counter.Internal, 'inc'>;
+export type BoundGauge = Pick<Gauge.Internal<string>, 'set' | 'inc' | 'dec'>;
 export type BoundHistogram = Pick<Histogram.Internal<string>, 'observe'>;
 
 /** Connections of a pool, read at each scrape (`pg.Pool` has this shape). */
