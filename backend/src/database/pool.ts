@@ -5,7 +5,7 @@
  * A COMMIT whose answer was lost is looked up by its transaction id (`pg_xact_status`), so that a caller is told of a
  * failure only when the change was not made (06 R03).
  */
-import pg, { type PoolClient, type QueryConfig, type QueryResult, type QueryResultRow } from 'pg';
+import { Pool, type PoolClient, type QueryConfig, type QueryResult, type QueryResultRow } from 'pg';
 import type { Secret } from '../config/secrets.js';
 import { AppError } from '../errors/appError.js';
 import { isConnectionLost, toDatabaseError } from './databaseErrors.js';
@@ -60,7 +60,7 @@ export function createPool(options: PoolOptions): DatabasePool {
     statementTimeoutMs = 5_000,
     idleTimeoutMs = 60_000,
   } = options;
-  const pool = new pg.Pool({
+  const pool = new Pool({
     connectionString: options.connectionString.reveal(),
     application_name: options.applicationName,
     max: connectionsMax,
@@ -88,11 +88,6 @@ export function createPool(options: PoolOptions): DatabasePool {
     client.on('error', ignore);
     return client;
   };
-  const giveBack = (client: PoolClient, failure?: unknown): void => {
-    client.off('error', ignore);
-    client.release(failure !== undefined && isConnectionLost(failure));
-  };
-
   async function withClient<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
     let failure: unknown;
     const client = await checkOut().catch((thrown: unknown) => {
@@ -196,6 +191,11 @@ async function currentTransactionId(client: PoolClient): Promise<string | undefi
 function streamOf(client: PoolClient): { destroy(): void } | undefined {
   const { connection } = client as unknown as { connection?: { stream?: { destroy(): void } } };
   return connection?.stream;
+}
+
+function giveBack(client: PoolClient, failure?: unknown): void {
+  client.off('error', ignore);
+  client.release(failure !== undefined && isConnectionLost(failure));
 }
 
 function ignore(): void {}

@@ -1,0 +1,8 @@
+import './typescriptLoader.mjs';
+
+/** Starts one PostgreSQL for the whole run; the workers inherit where it is. */
+export default async function globalSetup() {
+  const { clusterVariable, startTestCluster } = await import('./testCluster.ts');
+  globalThis.testCluster = await startTestCluster(process.env.TEST_DATABASE_URL);
+  process.env[clusterVariable] = globalThis.testCluster.stateDir;
+}
