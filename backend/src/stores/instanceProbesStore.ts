@@ -1,6 +1,6 @@
 /**
- * What the main API notes of probes: the result of checking a credential again, and staged credentials that nobody came
- * back to, because the process that had them checked died in between.
+ * What the main API notes of probes beside `instancesStore`: the result of checking a credential again, what is known of
+ * the tools behind it, and staged credentials that nobody came back to, because the process that had them checked died.
  */
 import type { Queryable } from '../database/queryable.js';
 import type { InstanceKey, InstanceState } from './instancesStore.js';
@@ -26,6 +26,19 @@ export async function recordProbe(
     [key.id, key.userId, probe.credentialRevision, probe.state, probe.cause, probe.identityLabel],
   );
   return rowCount === 1;
+}
+
+/** The credential in use, still sealed; for its owner, who asks which fields are set. */
+export async function readSealedCredential(
+  db: Queryable,
+  key: InstanceKey,
+): Promise<{ readonly revision: number; readonly sealed: Buffer } | null> {
+  const { rows } = await db.query<{ revision: number; sealed: Buffer }>(
+    `select credential_revision as revision, sealed_credential as sealed from instances
+     where id = $1 and user_id = $2 and sealed_credential is not null and deleted_at is null`,
+    [key.id, key.userId],
+  );
+  return rows[0] ?? null;
 }
 
 export interface SettledInstance {

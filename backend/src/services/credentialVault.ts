@@ -1,0 +1,178 @@
+/**
+ * The sealing side of the vault in the main API: credentials, overrides and instance ids of a user under that user's DEK,
+ * shared things under the system's. It also opens what its owner may see again: the instance id and the names of the
+ * fields that are set. Opening a credential for a call is `credentialOpener.ts`, in a service process.
+ */
+import { randomBytes, randomUUID } from 'node:crypto';
+import { AppError } from '../errors/appError.js';
+import type { Queryable } from '../database/queryable.js';
+import { findDataKeys, insertDataKey } from '../stores/keysStore.js';
+import { lockForUser } from '../stores/userLocks.js';
+import { createDek, unwrapDek, wrapDek, type Dek } from '../vault/dataKey.js';
+import { createInstanceId, lookupDigest } from '../vault/instanceId.js';
+import { systemOwner } from '../vault/keyWrapping.js';
+import { open, readDekId, seal } from '../vault/sealedRecord.js';
+import { toRecordBinding, type SealedColumn } from './recordBindings.js';
+import { encodeFieldValues, parseFieldValues, type FieldValues } from './sealedValues.js';
+import type { VaultGate } from './vaultKeys.js';
+
+export interface BoundRow {
+  readonly id: string;
+  readonly userId: string;
+}
+
+export interface SealedInstanceId {
+  /** Shown once to the owner; never logged. */
+  readonly instanceId: string;
+  readonly lookup: Buffer;
+  readonly sealedUrl: Buffer;
+}
+
+export interface CredentialVault {
+  /** @throws AppError SEALED. Asked before anything is written. */
+  requireOpen(): void;
+  sealFields(
+    db: Queryable,
+    row: BoundRow,
+    column: 'sealed_credential' | 'sealed_overrides',
+    revision: number,
+    fields: FieldValues,
+  ): Promise<Buffer>;
+  openFields(
+    db: Queryable,
+    row: BoundRow,
+    column: 'sealed_credential' | 'sealed_overrides',
+    revision: number,
+    sealed: Buffer,
+  ): Promise<FieldValues>;
+  /** A new instance id with that prefix, with what the row keeps of it. */
+  createInstanceId(
+    db: Queryable,
+    row: BoundRow,
+    prefix: string,
+    urlRevision: number,
+  ): Promise<SealedInstanceId>;
+  openInstanceId(db: Queryable, row: BoundRow, urlRevision: number, sealed: Buffer): Promise<string>;
+  /**
+   * Seals under the system's DEK, for `service_settings`: the admin's configuration and shared credentials (12.19).
+   */
+  sealSystemFields(
+    db: Queryable,
+    place: {
+      readonly column: 'sealed_admin_config' | 'sealed_shared_credential';
+      readonly rowId: string;
+      readonly revision: number;
+    },
+    fields: FieldValues,
+  ): Promise<Buffer>;
+}
+
+/** All methods run inside the caller's transaction. Besides their own errors they throw SEALED. */
+export function createCredentialVault(vault: VaultGate): CredentialVault {
+  const unwrap = (row: { id: string; kekId: string; wrapped: Buffer }, ownerId: string): Dek => {
+    const { ring, installId } = vault.keys();
+    return unwrapDek(ring, installId, { ...row, ownerId });
+  };
+
+  /** The user's newest DEK, made on first need; of parallel callers one makes it. */
+  const sealingDek = async (db: Queryable, userId: string): Promise<Dek> => {
+    const newest = (await findDataKeys(db, userId))[0];
+    if (newest !== undefined) return unwrap(newest, userId);
+    await lockForUser(db, 'data-key', userId);
+    const meanwhile = (await findDataKeys(db, userId))[0];
+    if (meanwhile !== undefined) return unwrap(meanwhile, userId);
+    const { ring, installId } = vault.keys();
+    const dek = createDek(randomUUID(), randomBytes);
+    await insertDataKey(db, {
+      ...wrapDek(ring, installId, dek, userId, randomBytes),
+      id: dek.id,
+      userId,
+    });
+    return dek;
+  };
+
+  const sealAt = async (
+    db: Queryable,
+    row: BoundRow,
+    column: SealedColumn,
+    revision: number,
+    plaintext: Buffer,
+  ): Promise<Buffer> => {
+    try {
+      const dek = await sealingDek(db, row.userId);
+      return seal(
+        dek,
+        plaintext,
+        toRecordBinding(vault.keys().installId, column, row, revision),
+        randomBytes,
+      );
+    } finally {
+      plaintext.fill(0);
+    }
+  };
+
+  const openAt = async (
+    db: Queryable,
+    row: BoundRow,
+    column: SealedColumn,
+    revision: number,
+    record: Buffer,
+  ): Promise<Buffer> => {
+    const dekId = readDekId(record);
+    const key = (await findDataKeys(db, row.userId)).find(({ id }) => id === dekId);
+    if (key === undefined) throw new AppError('CREDENTIAL_UNREADABLE', `DEK ${dekId} of the owner is gone`);
+    const binding = toRecordBinding(vault.keys().installId, column, row, revision);
+    return open(unwrap(key, row.userId), record, binding);
+  };
+
+  return {
+    requireOpen() {
+      vault.keys();
+    },
+    sealFields: (db, row, column, revision, fields) =>
+      sealAt(db, row, column, revision, encodeFieldValues(fields)),
+    async openFields(db, row, column, revision, sealed) {
+      const plaintext = await openAt(db, row, column, revision, sealed);
+      try {
+        return parseFieldValues(plaintext);
+      } finally {
+        plaintext.fill(0);
+      }
+    },
+    async createInstanceId(db, row, prefix, urlRevision) {
+      const instanceId = createInstanceId(prefix, randomBytes);
+      return {
+        instanceId,
+        lookup: lookupDigest(vault.keys().system.lookup, instanceId),
+        sealedUrl: await sealAt(db, row, 'sealed_url', urlRevision, Buffer.from(instanceId, 'utf8')),
+      };
+    },
+    async openInstanceId(db, row, urlRevision, sealed) {
+      return (await openAt(db, row, 'sealed_url', urlRevision, sealed)).toString('utf8');
+    },
+    async sealSystemFields(db, { column, rowId, revision }, fields) {
+      const newest = (await findDataKeys(db, null))[0];
+      if (newest === undefined) throw new AppError('SEALED', 'the system has no data key; run the set-up');
+      const plaintext = encodeFieldValues(fields);
+      try {
+        const { installId } = vault.keys();
+        return seal(
+          unwrap(newest, systemOwner),
+          plaintext,
+          {
+            installId,
+            table: 'service_settings',
+            column,
+            userId: systemOwner,
+            rowId,
+            revision,
+            schemaVersion: 1,
+          },
+          randomBytes,
+        );
+      } finally {
+        plaintext.fill(0);
+      }
+    },
+  };
+}

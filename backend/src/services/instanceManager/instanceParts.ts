@@ -1,0 +1,113 @@
+/** What the files of this room share: their dependencies, and the few questions that each of them asks first. */
+import { AppError } from '../../errors/appError.js';
+import type { ServiceDefinition } from '../../catalog/serviceDefinition.js';
+import type { ServiceRegistry } from '../../catalog/serviceRegistry.js';
+import type { DatabasePool } from '../../database/pool.js';
+import type { Queryable } from '../../database/queryable.js';
+import { withUser } from '../../database/withUser.js';
+import { findInstance, type Instance } from '../../stores/instancesStore.js';
+import type { Actor } from '../changeAudit.js';
+import type { CredentialVault } from '../credentialVault.js';
+import type { ProbeClient } from '../probeClient.js';
+import { isVisibleTo, toPublicReason } from '../publicCatalog.js';
+import { toSetupExtension, toSetupInstructions } from '../setupInstructions.js';
+
+export interface InstanceParts {
+  /** The main API's own pool, role `portolan_api`. */
+  readonly pool: DatabasePool;
+  readonly registry: ServiceRegistry;
+  readonly vault: CredentialVault;
+  readonly probes: ProbeClient;
+  readonly publicUrl: URL;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+}
+
+/** An instance as the routes name it: by service and label, always the caller's own. */
+export interface InstanceName {
+  readonly service: string;
+  readonly label: string;
+}
+
+export const defaultLabel = 'default';
+
+/** A sign-in counts as recent for this long; an instance URL is shown after a recent one only (12.12). */
+export const recentSignInMs = 15 * 60_000;
+
+export function hasRecentSignIn(actor: Actor, now: number): boolean {
+  return actor.authenticatedAt !== null && now - actor.authenticatedAt.getTime() <= recentSignInMs;
+}
+
+/** Runs `work` as the caller and with nobody else's rows in sight, an admin's neither. */
+export function asSelf<T>(
+  { pool }: Pick<InstanceParts, 'pool'>,
+  actor: Actor,
+  work: (db: Queryable) => Promise<T>,
+): Promise<T> {
+  return withUser(pool, { userId: actor.userId, scope: 'self' }, work);
+}
+
+/** @throws AppError SERVICE_UNKNOWN for one that is not there or not shown to the caller. */
+export function getVisibleService(
+  { registry }: Pick<InstanceParts, 'registry'>,
+  service: string,
+  actor: Pick<Actor, 'role'>,
+): ServiceDefinition {
+  const definition = registry.find(service);
+  if (definition === null || !isVisibleTo(definition, actor.role)) {
+    throw new AppError('SERVICE_UNKNOWN', 'no such service in the registry for this user');
+  }
+  return definition;
+}
+
+/** @throws AppError SERVICE_UNKNOWN, SERVICE_UNAVAILABLE for a disabled one. */
+export function getEnabledService(
+  parts: Pick<InstanceParts, 'registry'>,
+  service: string,
+  actor: Pick<Actor, 'role'>,
+): ServiceDefinition {
+  const definition = getVisibleService(parts, service, actor);
+  if (!definition.enabled) {
+    throw new AppError('SERVICE_UNAVAILABLE', `service ${service} is disabled`, {
+      publicDetail: `${definition.title}: ${toPublicReason(definition, actor.role) ?? ''}`,
+    });
+  }
+  return definition;
+}
+
+/**
+ * The caller's instance of that name, its row locked until the transaction ends.
+ * @throws AppError NOT_FOUND with the setup instructions.
+ */
+export async function lockInstance(
+  parts: Pick<InstanceParts, 'registry' | 'publicUrl'>,
+  db: Queryable,
+  actor: Actor,
+  name: InstanceName,
+): Promise<Instance> {
+  const instance = await findInstance(db, { userId: actor.userId, ...name }, { forUpdate: true });
+  if (instance === null) throw noInstance(parts, name);
+  return instance;
+}
+
+export function noInstance(
+  { registry, publicUrl }: Pick<InstanceParts, 'registry' | 'publicUrl'>,
+  { service, label }: InstanceName,
+): AppError {
+  const definition = registry.find(service);
+  const setup = definition === null ? null : toSetupInstructions(definition, publicUrl);
+  return new AppError('NOT_FOUND', `no instance of ${service} under this label`, {
+    publicDetail:
+      label === defaultLabel
+        ? (setup?.instructions ?? 'You have no instance of this service.')
+        : 'You have no instance of this service under this label.',
+    ...(setup === null ? {} : { extensions: toSetupExtension(setup) }),
+  });
+}
+
+/** Somebody, mostly the same person in another window, changed the instance between two steps of ours. */
+export function changedMeanwhile(what: string): AppError {
+  return new AppError('VERSION_CONFLICT', what, {
+    publicDetail: 'The instance was changed by another request at the same time; look at it and try again.',
+  });
+}
