@@ -17,6 +17,7 @@ import {
   type Instance,
 } from '../../stores/instancesStore.js';
 import { lockForUser } from '../../stores/userLocks.js';
+import { markAudited } from '../auditedError.js';
 import { recordActorChange, type Actor } from '../changeAudit.js';
 import { toCredentialInput, type CredentialInput, type GivenCredential } from '../credentialInput.js';
 import type { ProbeAnswer } from '../probeClient.js';
@@ -71,7 +72,7 @@ export async function authenticateInstance(
   }
   const refusal = toRefusal(definition, input, answer);
   await asSelf(parts, actor, (db) => discard(db, actor, name, staged, refusal));
-  throw refusal;
+  throw markAudited(refusal);
 }
 
 async function stage(
