@@ -54,20 +54,6 @@ create trigger publish_service_health after update on service_health
 create function purge_expired() returns table (kind text, purged bigint)
 language plpgsql security definer set search_path = portolan, pg_temp as $$
 begin
-  -- A credential that was staged and never settled: its process died in between.
-  delete from instances i where i.staged_at < now() - interval '15 minutes' and i.sealed_credential is null
-    and i.last_credential_revision = 1 and i.state = 'checking';
-  get diagnostics purged = row_count;
-  kind := 'unsettled_instances';
-  return next;
-
-  update instances i set staged_method = null, staged_revision = null, sealed_staged = null, staged_at = null,
-    state = case when i.sealed_credential is null and i.state = 'checking' then 'not_configured' else i.state end
-  where i.staged_at < now() - interval '15 minutes';
-  get diagnostics purged = row_count;
-  kind := 'staged_credentials';
-  return next;
-
   delete from instances i where i.deleted_at < now() - interval '30 days';
   get diagnostics purged = row_count;
   kind := 'deleted_instances';

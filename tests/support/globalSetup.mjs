@@ -1,4 +1,6 @@
-import './typescriptLoader.mjs';
+import { register } from 'node:module';
+
+register('./typescriptHooks.mjs', import.meta.url);
 
 /** Starts one PostgreSQL for the whole run; the workers inherit where it is. */
 export default async function globalSetup() {

@@ -6,7 +6,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { Client } from 'pg';
-import { readSecretFile, Secret } from '../../backend/src/config/secrets.js';
+import { readSecretFile, type Secret } from '../../backend/src/config/secrets.js';
 import { toStatePaths, type DatabaseRole } from '../../backend/src/config/statePaths.js';
 import { createPool, type DatabasePool, type PoolOptions } from '../../backend/src/database/pool.js';
 import { databaseOf, withDatabase } from '../../backend/src/database/urlFiles.js';

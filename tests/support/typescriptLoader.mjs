@@ -1,29 +1,4 @@
-// Lets plain Node run the project's TypeScript from source, as jest does: for jest's own global set-up, which jest does
-// not transform as ESM, and for the processes that tests start (`node --import …/typescriptLoader.mjs file.ts`).
-import { existsSync, readFileSync } from 'node:fs';
+// `node --import …/typescriptLoader.mjs file.ts` runs TypeScript from source.
 import { register } from 'node:module';
-import { fileURLToPath } from 'node:url';
-import { isMainThread } from 'node:worker_threads';
-import { transformSync } from '@swc/core';
 
-export function resolve(specifier, context, next) {
-  if (/^\.{1,2}\/.*\.js$/.test(specifier) && context.parentURL?.endsWith('.ts')) {
-    const source = new URL(specifier.replace(/\.js$/, '.ts'), context.parentURL);
-    if (existsSync(source)) return { url: source.href, shortCircuit: true };
-  }
-  return next(specifier, context);
-}
-
-export function load(url, context, next) {
-  if (!url.startsWith('file:') || !url.endsWith('.ts')) return next(url, context);
-  const { code } = transformSync(readFileSync(fileURLToPath(url), 'utf8'), {
-    filename: fileURLToPath(url),
-    jsc: { parser: { syntax: 'typescript' }, target: 'es2022' },
-    module: { type: 'es6' },
-    sourceMaps: 'inline',
-  });
-  return { format: 'module', source: code, shortCircuit: true };
-}
-
-// Node loads the hooks in a thread of their own, from this same file.
-if (isMainThread) register(import.meta.url);
+register('./typescriptHooks.mjs', import.meta.url);

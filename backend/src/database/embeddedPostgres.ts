@@ -3,7 +3,6 @@
  * wrapper in Node would die with its parent and leave it orphaned). It listens on a Unix socket in a directory that only
  * its account and root can enter; on TCP never.
  */
-import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
   chmodSync,
@@ -12,7 +11,6 @@ import {
   mkdirSync,
   readFileSync,
   renameSync,
-  rmSync,
   statSync,
   writeFileSync,
 } from 'node:fs';
@@ -21,11 +19,15 @@ import { join } from 'node:path';
 import type { StatePaths } from '../config/statePaths.js';
 import { Secret } from '../config/secrets.js';
 import { AppError } from '../errors/appError.js';
-import { findPostgresBinaries, type PostgresBinaries } from './postgresBinaries.js';
-import { asUser, canEnter, choosePostgresUser, type PostgresUser } from './postgresUser.js';
+import { initialiseCluster, superuserName } from './initialiseCluster.js';
+import { findPostgresBinaries } from './postgresBinaries.js';
+import { canEnter, choosePostgresUser, type PostgresUser } from './postgresUser.js';
 import { toSocketUrl, writeUrlFile } from './urlFiles.js';
 
-/** What PM2 needs to run PostgreSQL; written to `postgres.json` in the state dir. No secret is in it. */
+/**
+ * What PM2 needs to run PostgreSQL; written to `postgres.json` in the state dir, where `ecosystem.config.js` finds it. No
+ * secret is in it.
+ */
 export interface PostgresApp {
   readonly bin: string;
   readonly args: readonly string[];
@@ -37,24 +39,6 @@ export interface PostgresApp {
   readonly user: PostgresUser | null;
 }
 
-/** The PM2 app of that name, to be merged with the fields that every app has. */
-export interface PostgresPm2App {
-  readonly name: 'postgres';
-  readonly script: string;
-  readonly args: readonly string[];
-  readonly interpreter: 'none';
-  readonly exec_mode: 'fork';
-  readonly uid?: string;
-  readonly gid?: string;
-  /** Fast shutdown: sessions are told, nothing waits for them. */
-  readonly kill_signal: 'SIGINT';
-  /** Its children are its own to end. */
-  readonly treekill: false;
-  readonly kill_timeout: number;
-  readonly restart_delay: number;
-}
-
-export const superuserName = 'postgres';
 export const databaseName = 'portolan';
 const socketPathBytesMax = 107;
 
@@ -86,7 +70,7 @@ export function layEmbeddedPostgres(options: EmbeddedPostgresOptions): PostgresA
   if (!existsSync(dataDir)) {
     options.log(`making the database in ${dataDir}`);
     const password = new Secret(options.randomBytes(24).toString('base64url'));
-    initialise(home, dataDir, binaries, user, password);
+    initialiseCluster({ binDir: binaries.binDir, dataDir: `${dataDir}.new`, user, password });
     writeUrlFile(
       paths.databaseUrl('owner'),
       toSocketUrl({ user: superuserName, password, socketDir, port, database: databaseName }),
@@ -144,22 +128,6 @@ export function toPostgresArgs(app: Pick<PostgresApp, 'dataDir' | 'socketDir' | 
   ];
 }
 
-export function toPostgresPm2App(app: PostgresApp): PostgresPm2App {
-  return {
-    name: 'postgres',
-    script: app.bin,
-    args: app.args,
-    interpreter: 'none',
-    exec_mode: 'fork',
-    ...(app.user === null ? {} : { uid: app.user.name, gid: app.user.name }),
-    kill_signal: 'SIGINT',
-    treekill: false,
-    kill_timeout: 20_000,
-    // A killed postmaster's children need a moment to notice; before that the next one refuses to start.
-    restart_delay: 2_500,
-  };
-}
-
 /** In the state dir, unless the account cannot enter it: then in a directory made from the state dir's name. */
 function chooseHome(
   { paths, log }: EmbeddedPostgresOptions,
@@ -193,55 +161,4 @@ function makePrivate(directory: string, user: PostgresUser | null): void {
   }
   if (user !== null) chownSync(directory, user.uid, user.gid);
   chmodSync(directory, 0o700);
-}
-
-/** Into `<dataDir>.new`; only a finished cluster gets the real name. */
-function initialise(
-  home: string,
-  dataDir: string,
-  { binDir }: PostgresBinaries,
-  user: PostgresUser | null,
-  password: Secret,
-): void {
-  const passwordFile = join(home, 'password');
-  rmSync(`${dataDir}.new`, { recursive: true, force: true });
-  rmSync(passwordFile, { force: true });
-  writeFileSync(passwordFile, `${password.reveal()}\n`, { mode: 0o400 });
-  if (user !== null) chownSync(passwordFile, user.uid, user.gid);
-  try {
-    // A umask of 077 would break initdb; a shell sets another for it alone.
-    const { status, stderr } = spawnSync(
-      '/bin/sh',
-      [
-        '-c',
-        'umask 022; exec "$@"',
-        'sh',
-        join(binDir, 'initdb'),
-        '--pgdata',
-        `${dataDir}.new`,
-        '--username',
-        superuserName,
-        '--pwfile',
-        passwordFile,
-        '--auth',
-        'scram-sha-256',
-        '--encoding',
-        'UTF8',
-        '--locale',
-        'C',
-        '--no-instructions',
-      ],
-      {
-        cwd: '/',
-        encoding: 'utf8',
-        env: { PATH: '/usr/local/bin:/usr/bin:/bin', LC_ALL: 'C' },
-        ...asUser(user),
-      },
-    );
-    if (status === 0) return;
-    rmSync(`${dataDir}.new`, { recursive: true, force: true });
-    throw new AppError('CONFIG_INVALID', `initdb failed (${status ?? 'killed'}): ${stderr.trim()}`);
-  } finally {
-    rmSync(passwordFile, { force: true });
-  }
 }

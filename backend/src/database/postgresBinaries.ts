@@ -7,6 +7,7 @@ import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, symlin
 import { createRequire } from 'node:module';
 import { basename, dirname, join, resolve } from 'node:path';
 import { AppError } from '../errors/appError.js';
+import { codeOf } from './databaseErrors.js';
 import { asUser, type PostgresUser } from './postgresUser.js';
 
 export interface PostgresBinaries {
@@ -86,7 +87,7 @@ function restoreLinks(nativeDir: string): void {
       symlinkSync(basename(source), link);
     } catch (thrown) {
       // There already, or nobody may write here: the next step finds out whether the programs start.
-      if (!(thrown instanceof Error && 'code' in thrown)) throw thrown;
+      if (codeOf(thrown) === undefined) throw thrown;
     }
   }
 }

@@ -24,7 +24,7 @@ export interface AuditEvent {
   readonly details: Readonly<Record<string, unknown>>;
 }
 
-/** Writes one event with the transaction's time; `id` is the caller's, so that a retry cannot write it twice. */
+/** Writes one event, with the transaction's time. */
 export async function insertAuditEvent(db: Queryable, id: string, event: AuditEvent): Promise<void> {
   await db.query(
     `insert into audit_events (id, actor_kind, actor_id, actor_via, subject_user_id, action, target_kind, target_id,

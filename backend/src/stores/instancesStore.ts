@@ -1,9 +1,6 @@
 /**
  * Instances as the main API sees them: one row is one user's use of a service under a label. Run inside `withUser`; the
  * row policies keep everybody else's rows out of sight, and `userId` is in every statement all the same.
- *
- * A credential arrives *staged* beside the one in use and is promoted once the service accepted it. Staged or not, it
- * is sealed for the column `sealed_credential` and its own revision, so that promoting moves bytes and opens nothing.
  */
 import { AppError } from '../errors/appError.js';
 import { isUniqueViolation } from '../database/databaseErrors.js';
@@ -139,85 +136,6 @@ export async function listInstances(db: Queryable, userId: string, service?: str
 }
 
 /**
- * Puts a sealed credential beside the one in use. `revision` must be `lastCredentialRevision + 1` of the row that the
- * caller read; null when somebody staged another one meanwhile. A row without a credential becomes `checking`.
- */
-export function stageCredential(
-  db: Queryable,
-  key: InstanceKey,
-  staged: { readonly method: string; readonly revision: number; readonly sealed: Buffer },
-): Promise<Instance | null> {
-  return change(
-    db,
-    key,
-    `staged_method = $3, staged_revision = $4, last_credential_revision = $4, sealed_staged = $5, staged_at = now(),
-     state = case when sealed_credential is null then 'checking' else state end`,
-    [staged.method, staged.revision, staged.sealed],
-    'last_credential_revision = $4 - 1',
-  );
-}
-
-/** Makes the staged credential of that revision the one in use; null when it is no longer staged. */
-export function promoteStagedCredential(
-  db: Queryable,
-  key: InstanceKey,
-  promotion: {
-    readonly revision: number;
-    readonly state: 'ready' | 'checking';
-    readonly identityLabel: string | null;
-  },
-): Promise<Instance | null> {
-  return change(
-    db,
-    key,
-    `credential_method = staged_method, credential_revision = staged_revision, sealed_credential = sealed_staged,
-     staged_method = null, staged_revision = null, sealed_staged = null, staged_at = null,
-     state = case when is_active then $4 else 'paused' end, state_cause = null, identity_label = $5,
-     last_checked_at = now(), last_success_at = case when $4 = 'ready' then now() else last_success_at end`,
-    [promotion.revision, promotion.state, promotion.identityLabel],
-    'staged_revision = $3',
-  );
-}
-
-/**
- * Forgets the staged credential of that revision. With `removeIfNew` a row that never had a credential goes with it.
- */
-export async function discardStagedCredential(
-  db: Queryable,
-  key: InstanceKey,
-  discard: { readonly revision: number; readonly removeIfNew: boolean },
-): Promise<'kept' | 'removed' | 'gone'> {
-  if (discard.removeIfNew) {
-    const removed = await db.query(
-      `delete from instances where ${own} and staged_revision = $3 and sealed_credential is null`,
-      [key.id, key.userId, discard.revision],
-    );
-    if (removed.rowCount === 1) return 'removed';
-  }
-  const kept = await change(
-    db,
-    key,
-    `staged_method = null, staged_revision = null, sealed_staged = null, staged_at = null,
-     state = case when sealed_credential is null then 'not_configured' else state end`,
-    [discard.revision],
-    'staged_revision = $3',
-  );
-  return kept === null ? 'gone' : 'kept';
-}
-
-/** Wipes the credential, keeps the URL and the overrides. */
-export function removeCredential(db: Queryable, key: InstanceKey): Promise<Instance | null> {
-  return change(
-    db,
-    key,
-    `credential_method = null, credential_revision = null, sealed_credential = null, identity_label = null,
-     staged_method = null, staged_revision = null, sealed_staged = null, staged_at = null,
-     state = 'not_configured', state_cause = null, epoch = epoch + 1`,
-    [],
-  );
-}
-
-/**
  * Replaces the overrides, sealed for the column `sealed_overrides` and `revision` = `overridesRevision + 1`; null for
  * `sealed` removes them. Null is answered when the revision is not the next one.
  */
@@ -226,7 +144,7 @@ export function setOverrides(
   key: InstanceKey,
   overrides: { readonly revision: number; readonly sealed: Buffer | null },
 ): Promise<Instance | null> {
-  return change(
+  return changeInstance(
     db,
     key,
     'overrides_revision = $3, sealed_overrides = $4',
@@ -249,7 +167,7 @@ export function rotateUrl(
     readonly graceUntil: Date | null;
   },
 ): Promise<Instance | null> {
-  return change(
+  return changeInstance(
     db,
     key,
     `previous_lookup = case when $6::timestamptz is null then null else lookup end, previous_expires_at = $6,
@@ -261,7 +179,7 @@ export function rotateUrl(
 
 /** Pauses or resumes; a paused instance answers like none at all. */
 export function setActive(db: Queryable, key: InstanceKey, isActive: boolean): Promise<Instance | null> {
-  return change(
+  return changeInstance(
     db,
     key,
     `is_active = $3, epoch = epoch + case when is_active and not $3 then 1 else 0 end,
@@ -278,7 +196,7 @@ export async function renameInstance(
   label: string,
 ): Promise<Instance | null> {
   try {
-    return await change(db, key, 'label = $3', [label]);
+    return await changeInstance(db, key, 'label = $3', [label]);
   } catch (thrown) {
     throw toLabelConflict(thrown);
   }
@@ -315,8 +233,11 @@ const wiped = `lookup = null, previous_lookup = null, previous_expires_at = null
   staged_revision = null, sealed_staged = null, staged_at = null, sealed_overrides = null, identity_label = null,
   is_active = false, state = 'not_configured', state_cause = null, epoch = epoch + 1, deleted_at = now(), ${touched}`;
 
-/** `$1` and `$2` are the key; the caller's values begin at `$3`. */
-async function change(
+/**
+ * Assigns SQL to columns of one live row and raises its version; null when the row is not there or the condition does not
+ * hold. For the stores: `$1` and `$2` are the key, the caller's values begin at `$3`.
+ */
+export async function changeInstance(
   db: Queryable,
   key: InstanceKey,
   assignments: string,

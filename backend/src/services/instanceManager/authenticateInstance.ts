@@ -7,13 +7,15 @@ import { AppError } from '../../errors/appError.js';
 import type { ServiceDefinition } from '../../catalog/serviceDefinition.js';
 import type { Queryable } from '../../database/queryable.js';
 import {
-  createInstance,
   discardStagedCredential,
+  promoteStagedCredential,
+  stageCredential,
+} from '../../stores/instanceCredentialsStore.js';
+import {
+  createInstance,
   findInstance,
   findInstanceById,
   listInstances,
-  promoteStagedCredential,
-  stageCredential,
   type Instance,
 } from '../../stores/instancesStore.js';
 import { lockForUser } from '../../stores/userLocks.js';

@@ -4,7 +4,8 @@
  */
 import { AppError } from '../../errors/appError.js';
 import type { ServiceDefinition } from '../../catalog/serviceDefinition.js';
-import { findInstance, listInstances, removeCredential, type Instance } from '../../stores/instancesStore.js';
+import { removeCredential } from '../../stores/instanceCredentialsStore.js';
+import { findInstance, listInstances, type Instance } from '../../stores/instancesStore.js';
 import { readSealedCredential } from '../../stores/instanceProbesStore.js';
 import { recordActorChange, type Actor } from '../changeAudit.js';
 import { isVisibleTo } from '../publicCatalog.js';
