@@ -4,6 +4,8 @@ export interface FoundProblem {
   readonly pointer: string;
   /** Never quotes a value: it could be a secret. */
   readonly message: string;
+  /** The file is right; this installation lacks a variable or file that it refers to. */
+  readonly isMissingReference?: true;
 }
 
 export interface ConfigProblem extends FoundProblem {

@@ -12,7 +12,7 @@ import {
 } from './configSchema/valueSchemas.js';
 import { toPointer } from './configText.js';
 import { isOwnSecretName } from './envNames.js';
-import type { BodyTemplate, TemplatedMap, TemplatedValue } from './serviceDefinition.js';
+import type { BodyTemplate, ServiceReferences, TemplatedMap, TemplatedValue } from './serviceDefinition.js';
 import { isHeaderSafe, parseTemplate, TemplateError, type Template, type TemplatePlace } from './template.js';
 
 /** Where `{"$env"}` and `{"$file"}` look. An empty variable counts as unset. */
@@ -39,6 +39,7 @@ export interface ConfigReading {
   readonly warnings: readonly FoundProblem[];
   /** Names of variables and files that a reference needs and that are not there. */
   readonly missing: readonly string[];
+  references(): ServiceReferences;
   refuse(pointer: string, message: string): void;
   warn(pointer: string, message: string): void;
   /** Null when an optional reference is unset, or when it is missing (and noted). */
@@ -55,12 +56,14 @@ export function createConfigReading(reader: ReferenceReader, known: KnownPlaceho
   const problems: FoundProblem[] = [];
   const warnings: FoundProblem[] = [];
   const missing: string[] = [];
+  const envNames = new Map<string, boolean>();
+  const files = new Set<string>();
   const refuse = (pointer: string, message: string): void => void problems.push({ pointer, message });
 
   const note = (name: string, pointer: string, message: string): null => {
     if (!known.needsReferences) return null;
     if (!missing.includes(name)) missing.push(name);
-    refuse(pointer, message);
+    problems.push({ pointer, message, isMissingReference: true });
     return null;
   };
 
@@ -69,15 +72,16 @@ export function createConfigReading(reader: ReferenceReader, known: KnownPlaceho
       refuse(pointer, "names a variable of Portolan's own that leads to its secrets");
       return null;
     }
+    const isRequired = ref.default === undefined && ref.optional !== true;
+    envNames.set(ref.$env, isRequired || envNames.get(ref.$env) === true);
     const value = reader.env(ref.$env);
     if (value !== undefined && value !== '') return value;
     if (ref.default !== undefined) return ref.default;
-    return ref.optional === true
-      ? null
-      : note(ref.$env, pointer, `needs the variable ${ref.$env}, which is not set`);
+    return isRequired ? note(ref.$env, pointer, `needs the variable ${ref.$env}, which is not set`) : null;
   };
 
   const readFile = (ref: FileRef, pointer: string): string | null => {
+    files.add(ref.$file);
     const text = reader.file(ref.$file);
     if (text === null) return note(ref.$file, pointer, `needs the file ${ref.$file}, which cannot be read`);
     return ref.trim ? text.trim() : text;
@@ -163,6 +167,12 @@ export function createConfigReading(reader: ReferenceReader, known: KnownPlaceho
     problems,
     warnings,
     missing,
+    references: () => ({
+      env: [...envNames]
+        .map(([name, required]) => ({ name, required }))
+        .toSorted((a, b) => (a.name < b.name ? -1 : 1)),
+      files: [...files].toSorted(),
+    }),
     refuse,
     warn: (pointer, message) => void warnings.push({ pointer, message }),
     toText,

@@ -64,12 +64,21 @@ export interface ServiceDefinition {
   readonly health: HealthCheck;
   readonly process: ProcessLimits;
   readonly audit: AuditPolicy;
+  /** What it takes from this installation when it is loaded. */
+  readonly references: ServiceReferences;
   readonly source: {
     /** The file that it was read from. */
     readonly file: string;
     /** SHA-256 of the file's bytes, hex: equal digests, equal configuration. */
     readonly digest: string;
   };
+}
+
+export interface ServiceReferences {
+  /** Variables that `{"$env"}` names; a service without its required ones is disabled. */
+  readonly env: readonly { readonly name: string; readonly required: boolean }[];
+  /** Paths that `{"$file"}` names. */
+  readonly files: readonly string[];
 }
 
 export interface ServiceIcon {

@@ -99,6 +99,7 @@ export function toServiceDefinition(
       ),
     },
     audit: config.audit,
+    references: reading.references(),
     source,
   };
   const disabledReason = whyDisabled(config, reading);

@@ -17,6 +17,8 @@ export interface StatePaths {
   /** 32 bytes, base64: the front signs the client's address for the inner hop with it. */
   readonly frontKey: string;
   readonly metricsToken: string;
+  /** Secret variables that services' `{"$env"}` references name, as `NAME=value` lines, 0600; kept by the admin. */
+  readonly serviceEnv: string;
   readonly setupCode: string;
   readonly spoolDir: string;
   /** Private directories of instances that keep files, one per instance uuid, 0700. */
@@ -42,6 +44,7 @@ export function toStatePaths(stateDir: string, keyRing = join(stateDir, 'keyring
     databaseUrl: (role) => at('database-urls', role),
     frontKey: at('front-key'),
     metricsToken: at('metrics-token'),
+    serviceEnv: at('service-env'),
     setupCode: at('setup-code'),
     spoolDir: at('spool'),
     instanceDataDir: at('instances'),
