@@ -1,7 +1,7 @@
 // One jest project for each speed and need of tests; `npm test` runs `rooms` and `e2e`, `.ci/run` the rest as well.
 const base = {
   rootDir: import.meta.dirname,
-  testEnvironment: 'node',
+  testEnvironment: '<rootDir>/tests/support/nodeEnvironment.mjs',
   extensionsToTreatAsEsm: ['.ts'],
   moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },
   transform: {

@@ -4,6 +4,7 @@ import {
   existsSync,
   linkSync,
   mkdirSync,
+  readFileSync,
   renameSync,
   rmSync,
   statSync,
@@ -34,9 +35,12 @@ export function makeFileOnce(path: string, mode: number, make: () => string): bo
   }
 }
 
-/** Makes or replaces the file in one step; true when its content changed. */
-export function replaceFile(path: string, mode: number, content: string, before: string | null): boolean {
-  if (content === before) return false;
+/** Makes or replaces the file in one step, unless it says so already; true when its content changed. */
+export function replaceFile(path: string, mode: number, content: string): boolean {
+  if (existsSync(path) && readFileSync(path, 'utf8') === content) {
+    setMode(path, mode);
+    return false;
+  }
   const draft = `${path}.${process.pid}.draft`;
   writeFileSync(draft, content, { mode, flush: true });
   renameSync(draft, path);
