@@ -3,7 +3,8 @@
  * (state dir, ports offset, accounts, the embedded PostgreSQL) is added by `scripts/ecosystem.cjs` when it is loaded.
  */
 import { isSecretName } from './envNames.js';
-import type { ProcessLimits, ServiceDefinition } from './serviceDefinition.js';
+import type { ProcessLimits } from './servicePolicies.js';
+import type { ServiceDefinition } from './serviceDefinition.js';
 
 /** What `scripts/ecosystem.cjs` has to know of an app; it is not handed on to PM2. */
 export interface AppNeeds {

@@ -4,6 +4,14 @@
  *
  * After loading, every value is a plain string or a parsed template. All times are milliseconds, all sizes bytes.
  */
+import type { DockerDefinition, RemoteDefinition, StdioDefinition } from './mcpServerDefinitions.js';
+import type {
+  AuditPolicy,
+  HealthCheck,
+  ProcessLimits,
+  ServiceLimits,
+  ToolPolicy,
+} from './servicePolicies.js';
 import type { ArgumentTemplate, Template } from './template.js';
 
 export const serviceKinds = ['api', 'stdio', 'sse', 'streamable-http', 'docker'] as const;
@@ -182,25 +190,6 @@ export interface HttpProbe {
   readonly recheckEveryMs: number | null;
 }
 
-export interface OAuth2Settings {
-  readonly authorizationUrl: string;
-  readonly tokenUrl: string;
-  readonly revocationUrl: string | null;
-  /** Null when its optional reference is not set; the method is unavailable then. */
-  readonly clientId: string | null;
-  /** Key material: never logged, never sent to a browser. */
-  readonly clientSecret: string | null;
-  readonly clientAuth: 'client_secret_basic' | 'client_secret_post' | 'none' | 'private_key_jwt';
-  readonly scopes: readonly string[];
-  readonly optionalScopes: readonly string[];
-  readonly scopeSeparator: string;
-  readonly pkce: boolean;
-  readonly extraAuthParams: Readonly<Record<string, string>>;
-  /** JSON pointer to the access token in the token endpoint's answer. */
-  readonly tokenPath: string;
-  readonly refresh: boolean;
-}
-
 export interface OverridePolicy {
   readonly allow: boolean;
   readonly keys: readonly string[];
@@ -305,134 +294,4 @@ export interface ApiTool {
   readonly timeoutMs: number | null;
   /** How long an answer may be given again to the same user for the same arguments; 0: never. */
   readonly cacheTtlMs: number;
-}
-
-export type Isolation = 'per-instance' | 'per-session' | 'shared';
-export type ProtocolChoice = 'auto' | 'legacy' | 'modern';
-
-export interface StdioDefinition {
-  readonly command: string;
-  readonly args: readonly TemplatedValue[];
-  readonly env: TemplatedMap;
-  /** Null: the instance's own directory. */
-  readonly cwd: TemplatedValue | null;
-  /** Names that the child gets from the service process's environment; nothing else passes. */
-  readonly inheritEnv: readonly string[];
-  /** What `command` belongs to; npm packages are installed ahead at exactly this version. */
-  readonly package: PackageReference | null;
-  readonly isolation: Isolation;
-  readonly idleTimeoutMs: number;
-  readonly startupTimeoutMs: number;
-  readonly maxProcesses: number;
-  readonly maxPerUser: number;
-  readonly protocol: ProtocolChoice;
-}
-
-export interface PackageReference {
-  readonly registryType: 'npm' | 'pypi' | 'oci' | 'nuget' | 'mcpb';
-  readonly identifier: string;
-  readonly version: string;
-  readonly sha256: string | null;
-}
-
-export interface RemoteDefinition {
-  readonly url: TemplatedValue;
-  readonly headers: TemplatedMap;
-  readonly auth: 'none' | 'headers' | 'mcp-oauth';
-  readonly protocol: ProtocolChoice;
-  readonly egress: EgressPolicy;
-  readonly caFile: string | null;
-  readonly session: 'per-client' | 'per-instance' | 'stateless';
-  readonly fallbackSse: boolean;
-}
-
-export interface DockerDefinition {
-  readonly image: string;
-  readonly pull: 'never' | 'missing' | 'always';
-  readonly command: readonly TemplatedValue[];
-  readonly entrypoint: readonly string[] | null;
-  readonly env: TemplatedMap;
-  readonly transport: 'stdio' | 'streamable-http' | 'sse';
-  readonly containerPort: number | null;
-  readonly path: string;
-  readonly user: string;
-  readonly network: 'none' | 'egress' | 'bridge';
-  readonly egress: EgressPolicy;
-  readonly volumes: readonly {
-    readonly source: TemplatedValue;
-    readonly target: string;
-    readonly readOnly: boolean;
-  }[];
-  readonly readOnlyRootfs: boolean;
-  readonly capDrop: readonly string[];
-  readonly securityOpt: readonly string[];
-  readonly tmpfs: readonly string[];
-  readonly memoryBytes: number;
-  readonly cpus: number;
-  readonly pidsLimit: number;
-  readonly isolation: Isolation;
-  readonly idleTimeoutMs: number;
-  readonly startupTimeoutMs: number;
-  readonly maxContainers: number;
-}
-
-// ── Policies ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-export interface ToolPolicy {
-  /** Globs (`*`, `?`) over the upstream's names. Empty `allow`: every tool. `deny` wins. */
-  readonly allow: readonly string[];
-  readonly deny: readonly string[];
-  /** Only tools with `readOnlyHint: true`, unless `allow` names them without a wildcard. */
-  readonly readOnlyDefault: boolean;
-  /** Upstream name → name shown. */
-  readonly rename: Readonly<Record<string, string>>;
-  /** Upstream name → description shown. */
-  readonly describe: Readonly<Record<string, string>>;
-  readonly pinDescriptions: boolean;
-}
-
-export interface ServiceLimits {
-  /** Per instance: a bucket that fills at `requestsPerMinute` and holds `burst`. */
-  readonly requestsPerMinute: number;
-  readonly burst: number;
-  /** Calls of one instance under way at once. */
-  readonly concurrency: number;
-  readonly perUserRequestsPerMinute: number | null;
-  readonly upstreamRequestsPerMinute: number | null;
-  /** Total deadline of a call. */
-  readonly timeoutMs: number;
-  readonly maxRequestBytes: number;
-  readonly maxResponseBytes: number;
-  /** Per instance. */
-  readonly dailyCalls: number | null;
-}
-
-export interface HealthCheck {
-  readonly type: 'http' | 'tcp' | 'mcp' | 'process' | 'none';
-  readonly url: string | null;
-  readonly intervalMs: number;
-  readonly timeoutMs: number;
-  readonly failAfter: number;
-  readonly okAfter: number;
-}
-
-/** What PM2 is told about the process of this service. */
-export interface ProcessLimits {
-  readonly instances: number;
-  /** In PM2's form: a number and K, M or G. */
-  readonly maxMemoryRestart: string;
-  readonly minUptimeMs: number;
-  readonly maxRestarts: number;
-  readonly expBackoffRestartDelayMs: number;
-  /** More than the 25 s that a drain may take. */
-  readonly killTimeoutMs: number;
-  readonly nodeArgs: readonly string[];
-  /** Literals only: PM2 keeps an app's environment on disk. */
-  readonly env: Readonly<Record<string, string>>;
-}
-
-export interface AuditPolicy {
-  readonly arguments: 'digest' | 'none' | 'keys' | 'redacted' | 'full';
-  readonly results: 'none' | 'size' | 'full';
-  readonly durability: 'spool' | 'fsync';
 }

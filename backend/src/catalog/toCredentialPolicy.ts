@@ -6,6 +6,7 @@ import type {
   OverridesConfig,
   ProbeConfig,
 } from './configSchema/credentialSchemas.js';
+import type { OAuth2Settings } from './oauth2Settings.js';
 import type { ConfigReading } from './configReading.js';
 import {
   methodTypesInUse,
@@ -13,7 +14,6 @@ import {
   type CredentialPolicy,
   type CredentialProbe,
   type EgressPolicy,
-  type OAuth2Settings,
   type OverridePolicy,
   type TemplatedValue,
 } from './serviceDefinition.js';

@@ -4,13 +4,8 @@ import type { ServiceConfig } from './configSchema/configSchema.js';
 import type { CredentialsConfig } from './configSchema/credentialSchemas.js';
 import { createConfigReading, type ConfigReading, type ReferenceReader } from './configReading.js';
 import type { ServiceAllocation } from './portsLock.js';
-import {
-  kindsWithUpstream,
-  type EgressPolicy,
-  type HealthCheck,
-  type ServiceDefinition,
-  type ServiceLimits,
-} from './serviceDefinition.js';
+import type { HealthCheck, ServiceLimits } from './servicePolicies.js';
+import { kindsWithUpstream, type EgressPolicy, type ServiceDefinition } from './serviceDefinition.js';
 import { noCredentials, toCredentialPolicy, tokenFieldOf, toOverridePolicy } from './toCredentialPolicy.js';
 import { toApiDefinition } from './toApiDefinition.js';
 import { toDockerDefinition, toRemoteDefinition, toStdioDefinition } from './toUpstream.js';

@@ -4,13 +4,8 @@ import type { Value } from './configSchema/valueSchemas.js';
 import type { ConfigReading } from './configReading.js';
 import { toPointer } from './configText.js';
 import { isOwnSecretName, isSecretName } from './envNames.js';
-import type {
-  DockerDefinition,
-  RemoteDefinition,
-  StdioDefinition,
-  TemplatedMap,
-  TemplatedValue,
-} from './serviceDefinition.js';
+import type { DockerDefinition, RemoteDefinition, StdioDefinition } from './mcpServerDefinitions.js';
+import type { TemplatedMap, TemplatedValue } from './serviceDefinition.js';
 import { toTemplatedUrl, withHosts } from './templatedUrl.js';
 
 export function toStdioDefinition(stdio: StdioConfig, reading: ConfigReading): StdioDefinition {
