@@ -5,6 +5,7 @@
  * After loading, every value is a plain string or a parsed template. All times are milliseconds, all sizes bytes.
  */
 import type { DockerDefinition, RemoteDefinition, StdioDefinition } from './mcpServerDefinitions.js';
+import type { OAuth2Settings } from './oauth2Settings.js';
 import type {
   AuditPolicy,
   HealthCheck,
