@@ -81,7 +81,7 @@ interface RouteDescription<A extends RouteAuth> {
 export interface RouteSpec<P, Q, B, A extends RouteAuth, R extends Responses> extends RouteDescription<A> {
   readonly request?: { readonly params?: P; readonly query?: Q; readonly body?: B };
   readonly responses: R;
-  readonly handle: (request: RouteRequest<P, Q, B, A>) => Promise<RouteAnswer<R>>;
+  readonly handle: (request: RouteRequest<P, Q, B, A>) => Promise<RouteAnswer<NoInfer<R>>>;
 }
 
 /** A declared route as mounting and the OpenAPI document see it. */
