@@ -26,7 +26,7 @@ import { loadConfig } from '../backend/src/config/config.js';
 import { readEnv } from '../backend/src/config/env.js';
 import { findProjectRoot } from '../backend/src/config/projectRoot.js';
 import { createServiceEnvLookup } from '../backend/src/config/serviceEnv.js';
-import { AppError } from '../backend/src/errors/appError.js';
+import { failWith } from './failWith.js';
 import { findOutdated, readIfThere, replaceFile, type GeneratedFile } from './generate/generatedFiles.js';
 
 interface Options {
@@ -46,9 +46,7 @@ const command = new Command('generate-pm2-config')
 try {
   process.exitCode = generate(command.opts<Options>());
 } catch (error) {
-  if (!(error instanceof AppError)) throw error;
-  console.error(error.message);
-  process.exitCode = 1;
+  failWith(error);
 }
 
 function generate(options: Options): number {
