@@ -13,7 +13,7 @@ import { databaseOf, withDatabase } from '../../backend/src/database/urlFiles.js
 import { clusterVariable, readTemplateUrl } from './testCluster.js';
 import { eventually } from './eventually.js';
 
-export interface TestDatabase extends AsyncDisposable {
+export interface TestDatabase {
   readonly name: string;
   /** Connection strings, by role; the owner's is that of a superuser. */
   readonly urls: Readonly<Record<DatabaseRole, Secret>>;
@@ -21,6 +21,7 @@ export interface TestDatabase extends AsyncDisposable {
   pool(role: DatabaseRole, options?: Partial<PoolOptions>): DatabasePool;
   /** A connection of the superuser's with the schema in its path, closed with the database. */
   superuser(): Promise<Client>;
+  [Symbol.asyncDispose](): Promise<void>;
 }
 
 export function testStateDir(): string {

@@ -1,0 +1,1475 @@
+-- Made by `npm run dump-schema`; do not edit. A test holds it to the migrations.
+CREATE SCHEMA portolan;
+
+ALTER SCHEMA portolan OWNER TO portolan_owner;
+
+CREATE TYPE portolan.resolved_instance AS (
+	id uuid,
+	user_id uuid,
+	user_status text,
+	service text,
+	label text,
+	is_active boolean,
+	access_mode text,
+	epoch integer,
+	version integer,
+	state text,
+	state_cause text,
+	identity_label text,
+	expires_at timestamp with time zone,
+	credential_method text,
+	credential_revision integer,
+	sealed_credential bytea,
+	overrides_revision integer,
+	sealed_overrides bytea,
+	data_keys jsonb
+);
+
+ALTER TYPE portolan.resolved_instance OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.accept_invite(p_digest bytea, p_id uuid, p_email text, p_display_name text, p_password_hash text) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+declare
+  invite invites;
+begin
+  select * into invite from invites i
+  where i.digest = p_digest and i.used_at is null and i.expires_at > now()
+    and (i.email is null or lower(i.email) = lower(p_email))
+  for update;
+  if invite.id is null then
+    return null;
+  end if;
+  insert into users (id, email, display_name, role, password_hash)
+  values (p_id, p_email, p_display_name, invite.role, p_password_hash);
+  update invites i set used_at = now(), used_by = p_id where i.id = invite.id;
+  return invite.role;
+end $$;
+
+ALTER FUNCTION portolan.accept_invite(p_digest bytea, p_id uuid, p_email text, p_display_name text, p_password_hash text) OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.app_scope() RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN current_setting('app.scope'::text, true);
+
+ALTER FUNCTION portolan.app_scope() OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.app_user_id() RETURNS uuid
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN (NULLIF(current_setting('app.user_id'::text, true), ''::text))::uuid;
+
+ALTER FUNCTION portolan.app_user_id() OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.check_session(p_id uuid) RETURNS TABLE(user_id uuid, role text, status text, authenticated_at timestamp with time zone, is_revoked boolean, expires_at timestamp with time zone)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+begin
+  return query
+  select s.user_id, u.role, u.status, s.authenticated_at, s.revoked_at is not null, s.expires_at
+  from login_sessions s join users u on u.id = s.user_id
+  where s.id = p_id;
+end $$;
+
+ALTER FUNCTION portolan.check_session(p_id uuid) OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.count_wrap() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+begin
+  insert into kek_usage as u (kek_id, wraps) values (new.kek_id, 1)
+  on conflict (kek_id) do update set wraps = u.wraps + 1;
+  return null;
+end $$;
+
+ALTER FUNCTION portolan.count_wrap() OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.create_first_admin(p_id uuid, p_email text, p_display_name text, p_password_hash text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+begin
+  perform pg_advisory_xact_lock(hashtext('portolan.create_first_admin'));
+  if has_admin() then
+    return false;
+  end if;
+  insert into users (id, email, display_name, role, password_hash)
+  values (p_id, p_email, p_display_name, 'admin', p_password_hash);
+  return true;
+end $$;
+
+ALTER FUNCTION portolan.create_first_admin(p_id uuid, p_email text, p_display_name text, p_password_hash text) OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.data_keys_of(p_user_id uuid) RETURNS jsonb
+    LANGUAGE sql STABLE
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+  select coalesce(jsonb_agg(jsonb_build_object(
+    'id', k.id, 'kek_id', k.kek_id, 'wrapped', translate(encode(k.wrapped, 'base64'), E'\n', '')
+  ) order by k.created_at desc), '[]'::jsonb)
+  from data_keys k where k.user_id = p_user_id
+$$;
+
+ALTER FUNCTION portolan.data_keys_of(p_user_id uuid) OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.drop_audit_partitions(p_before date) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $_$
+declare
+  child regclass;
+  dropped integer := 0;
+begin
+  perform pg_advisory_xact_lock(hashtext('portolan.audit_partitions'));
+  for child in
+    select c.oid::regclass from pg_inherits h join pg_class c on c.oid = h.inhrelid
+    where h.inhparent in ('audit_events'::regclass, 'audit_calls'::regclass)
+      and c.relname ~ '_\d{8}$' and to_date(right(c.relname, 8), 'YYYYMMDD') < p_before
+    order by c.relname
+  loop
+    execute format('drop table %s', child);
+    dropped := dropped + 1;
+  end loop;
+  return dropped;
+end $_$;
+
+ALTER FUNCTION portolan.drop_audit_partitions(p_before date) OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.ensure_audit_partitions(p_from date, p_days integer) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+declare
+  parent text;
+  day date;
+  child text;
+  created integer := 0;
+begin
+  perform pg_advisory_xact_lock(hashtext('portolan.audit_partitions'));
+  foreach parent in array array['audit_events', 'audit_calls'] loop
+    for day in select d::date from generate_series(p_from, p_from + p_days - 1, interval '1 day') d loop
+      child := format('%s_%s', parent, to_char(day, 'YYYYMMDD'));
+      continue when to_regclass('portolan.' || child) is not null;
+      execute format('lock table %I in access exclusive mode', parent);
+      execute format('create table %I (like %I including defaults including constraints)', child, parent);
+      execute format('alter table %I enable row level security, force row level security', child);
+      execute format('create policy owner_all on %I to portolan_owner using (true) with check (true)', child);
+      execute format(
+        'with moved as (delete from %I where occurred_at >= %L and occurred_at < %L returning *)
+         insert into %I select * from moved',
+        parent || '_default', day::timestamp at time zone 'UTC', (day + 1)::timestamp at time zone 'UTC', child
+      );
+      execute format(
+        'alter table %I attach partition %I for values from (%L) to (%L)',
+        parent, child, day::timestamp at time zone 'UTC', (day + 1)::timestamp at time zone 'UTC'
+      );
+      created := created + 1;
+    end loop;
+  end loop;
+  return created;
+end $$;
+
+ALTER FUNCTION portolan.ensure_audit_partitions(p_from date, p_days integer) OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.find_api_key(p_digest bytea) RETURNS TABLE(id uuid, user_id uuid, role text, status text, expires_at timestamp with time zone)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+begin
+  -- A key in use would otherwise write a row a call.
+  update api_keys k set last_used_at = now()
+  where k.digest = p_digest and k.revoked_at is null
+    and (k.last_used_at is null or k.last_used_at < now() - interval '1 minute');
+  return query
+  select k.id, k.user_id, u.role, u.status, k.expires_at
+  from api_keys k join users u on u.id = k.user_id
+  where k.digest = p_digest and k.revoked_at is null and (k.expires_at is null or k.expires_at > now())
+    and u.deleted_at is null;
+end $$;
+
+ALTER FUNCTION portolan.find_api_key(p_digest bytea) OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.find_login(p_email text) RETURNS TABLE(id uuid, role text, status text, password_hash text)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+  select u.id, u.role, u.status, u.password_hash from users u
+  where lower(u.email) = lower(p_email) and u.deleted_at is null
+$$;
+
+ALTER FUNCTION portolan.find_login(p_email text) OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.forget_spool(p_spool_id text) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+  delete from spool_positions s where s.spool_id = p_spool_id
+$$;
+
+ALTER FUNCTION portolan.forget_spool(p_spool_id text) OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.guard_user_authority() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+begin
+  if current_user = 'portolan_api' and app_scope() is distinct from 'admin' then
+    raise exception 'role, status and new users need the scope admin' using errcode = 'insufficient_privilege';
+  end if;
+  return new;
+end $$;
+
+ALTER FUNCTION portolan.guard_user_authority() OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.has_admin() RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+  select exists (select from users u where u.role = 'admin' and u.deleted_at is null)
+$$;
+
+ALTER FUNCTION portolan.has_admin() OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.mark_instances_used(p_ids uuid[], p_at timestamp with time zone[]) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+  with uses as (
+    select used.id, max(used.at) as at from unnest(p_ids, p_at) as used (id, at) group by used.id
+  ), locked as (
+    select i.id, uses.at from instances i join uses using (id)
+    where i.last_used_at is null or i.last_used_at < uses.at
+    order by i.id for no key update of i
+  )
+  update instances i set last_used_at = locked.at from locked where i.id = locked.id
+$$;
+
+ALTER FUNCTION portolan.mark_instances_used(p_ids uuid[], p_at timestamp with time zone[]) OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.notify_data_key_changed() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+declare
+  owner_id uuid := case when tg_op = 'DELETE' then old.user_id else new.user_id end;
+begin
+  if owner_id is null then
+    perform pg_notify('portolan_registry', '');
+  else
+    perform pg_notify('portolan_users', owner_id::text);
+  end if;
+  return null;
+end $$;
+
+ALTER FUNCTION portolan.notify_data_key_changed() OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.notify_instance_changed() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+begin
+  perform pg_notify('portolan_instances', case when tg_op = 'DELETE' then old.id else new.id end::text);
+  return null;
+end $$;
+
+ALTER FUNCTION portolan.notify_instance_changed() OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.notify_registry_changed() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+begin
+  perform pg_notify('portolan_registry', case when tg_op = 'DELETE' then old.service else new.service end);
+  return null;
+end $$;
+
+ALTER FUNCTION portolan.notify_registry_changed() OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.notify_user_changed() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+begin
+  if tg_op = 'DELETE' then
+    perform pg_notify('portolan_users', coalesce(to_jsonb(old) ->> tg_argv[0], ''));
+  else
+    perform pg_notify('portolan_users', coalesce(to_jsonb(new) ->> tg_argv[0], ''));
+  end if;
+  return null;
+end $$;
+
+ALTER FUNCTION portolan.notify_user_changed() OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.publish_instance_state() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+begin
+  perform pg_notify('portolan_events', jsonb_build_object(
+    'type', 'INSTANCE_STATE_CHANGED',
+    'userId', new.user_id,
+    'payload', jsonb_build_object(
+      'instanceId', new.id, 'service', new.service, 'label', new.label, 'oldState', old.state,
+      'newState', new.state, 'cause', new.state_cause, 'timestamp', now()
+    )
+  )::text);
+  return null;
+end $$;
+
+ALTER FUNCTION portolan.publish_instance_state() OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.publish_service_health() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+declare
+  old_state text := case when tg_op = 'UPDATE' then old.state end;
+begin
+  insert into service_health_changes (service, old_state, new_state, is_healthy, reason)
+  values (new.service, old_state, new.state, new.is_healthy, new.error);
+  perform pg_notify('portolan_events', jsonb_build_object(
+    'type', 'SERVER_STATE_CHANGED',
+    'payload', jsonb_build_object(
+      'serverId', new.service, 'oldState', old_state, 'newState', new.state, 'isHealthy', new.is_healthy,
+      'timestamp', now()
+    )
+  )::text);
+  return null;
+end $$;
+
+ALTER FUNCTION portolan.publish_service_health() OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.purge_expired() RETURNS TABLE(kind text, purged bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+begin
+  delete from instances i where i.deleted_at < now() - interval '30 days';
+  get diagnostics purged = row_count;
+  kind := 'deleted_instances';
+  return next;
+
+  -- Used refresh credentials stay as long as their session, so that a late reuse is still recognised.
+  delete from login_sessions s
+  where s.expires_at < now() - interval '7 days' or s.revoked_at < now() - interval '30 days';
+  get diagnostics purged = row_count;
+  kind := 'login_sessions';
+  return next;
+
+  delete from api_keys k
+  where k.revoked_at < now() - interval '30 days' or k.expires_at < now() - interval '30 days';
+  get diagnostics purged = row_count;
+  kind := 'api_keys';
+  return next;
+
+  delete from invites i where i.expires_at < now() - interval '30 days';
+  get diagnostics purged = row_count;
+  kind := 'invites';
+  return next;
+
+  delete from rate_limits r where r.expire < extract(epoch from now()) * 1000;
+  get diagnostics purged = row_count;
+  kind := 'rate_limits';
+  return next;
+
+  delete from ring_heartbeats h where h.seen_at < now() - interval '1 day';
+  get diagnostics purged = row_count;
+  kind := 'ring_heartbeats';
+  return next;
+
+  delete from service_health_changes c where c.occurred_at < now() - interval '90 days';
+  get diagnostics purged = row_count;
+  kind := 'service_health_changes';
+  return next;
+end $$;
+
+ALTER FUNCTION portolan.purge_expired() OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.read_last_list(p_instance_id uuid, p_service text, p_kind text) RETURNS TABLE(body text, stored_at timestamp with time zone)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+  select l.body, l.stored_at from last_known_lists l join instances i on i.id = l.instance_id
+  where l.instance_id = p_instance_id and l.kind = p_kind and i.service = p_service and i.deleted_at is null
+$$;
+
+ALTER FUNCTION portolan.read_last_list(p_instance_id uuid, p_service text, p_kind text) OWNER TO portolan_owner;
+
+CREATE TABLE portolan.service_settings (
+    id uuid NOT NULL,
+    service text NOT NULL,
+    is_enabled boolean DEFAULT true NOT NULL,
+    admin_config_revision integer DEFAULT 0 NOT NULL,
+    sealed_admin_config bytea,
+    shared_method text,
+    shared_revision integer DEFAULT 0 NOT NULL,
+    sealed_shared_credential bytea,
+    version integer DEFAULT 1 NOT NULL,
+    updated_by uuid,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT shared_is_whole CHECK ((num_nonnulls(shared_method, sealed_shared_credential) = ANY (ARRAY[0, 2])))
+);
+
+ALTER TABLE ONLY portolan.service_settings FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.service_settings OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.read_service_settings(p_service text) RETURNS SETOF portolan.service_settings
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+  select * from service_settings s where s.service = p_service
+$$;
+
+ALTER FUNCTION portolan.read_service_settings(p_service text) OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.read_system_data_keys() RETURNS TABLE(id uuid, kek_id text, wrapped bytea)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+  select k.id, k.kek_id, k.wrapped from data_keys k where k.user_id is null order by k.created_at desc
+$$;
+
+ALTER FUNCTION portolan.read_system_data_keys() OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.read_system_keys() RETURNS TABLE(install_id uuid, name text, kek_id text, wrapped bytea)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+  select i.install_id, k.name, k.kek_id, k.wrapped from install i cross join system_keys k order by k.name
+$$;
+
+ALTER FUNCTION portolan.read_system_keys() OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.record_instance_state(p_id uuid, p_service text, p_credential_revision integer, p_state text, p_cause text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+declare
+  old_state text;
+  old_cause text;
+begin
+  if p_state not in ('checking', 'ready', 'needs_reauth', 'rejected_by_service', 'unreachable') then
+    raise exception 'a service process cannot set the state %', p_state using errcode = 'check_violation';
+  end if;
+  select i.state, i.state_cause into old_state, old_cause from instances i
+  where i.id = p_id and i.service = p_service and i.is_active and i.deleted_at is null
+    and i.credential_revision is not distinct from p_credential_revision
+  for no key update;
+  if not found then
+    return false;
+  end if;
+  update instances i set state = p_state, state_cause = p_cause, last_checked_at = now(),
+    last_success_at = case when p_state = 'ready' then now() else i.last_success_at end
+  where i.id = p_id;
+  return (old_state, old_cause) is distinct from (p_state, p_cause);
+end $$;
+
+ALTER FUNCTION portolan.record_instance_state(p_id uuid, p_service text, p_credential_revision integer, p_state text, p_cause text) OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.resolve_instance(p_lookup bytea, p_service text) RETURNS SETOF portolan.resolved_instance
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+begin
+  return query
+  select i.id, i.user_id, u.status, i.service, i.label, i.is_active, i.access_mode, i.epoch, i.version, i.state,
+         i.state_cause, i.identity_label, i.expires_at, i.credential_method, i.credential_revision,
+         i.sealed_credential, i.overrides_revision, i.sealed_overrides, data_keys_of(i.user_id)
+  from instances i join users u on u.id = i.user_id
+  where i.lookup = p_lookup and i.service = p_service and i.deleted_at is null;
+  if found then
+    return;
+  end if;
+  return query
+  select i.id, i.user_id, u.status, i.service, i.label, i.is_active, i.access_mode, i.epoch, i.version, i.state,
+         i.state_cause, i.identity_label, least(i.expires_at, i.previous_expires_at), i.credential_method,
+         i.credential_revision, i.sealed_credential, i.overrides_revision, i.sealed_overrides, data_keys_of(i.user_id)
+  from instances i join users u on u.id = i.user_id
+  where i.previous_lookup = p_lookup and i.previous_expires_at > now() and i.service = p_service
+    and i.deleted_at is null;
+end $$;
+
+ALTER FUNCTION portolan.resolve_instance(p_lookup bytea, p_service text) OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.resolve_instance_by_id(p_id uuid, p_service text, p_staged boolean) RETURNS SETOF portolan.resolved_instance
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+begin
+  return query
+  select i.id, i.user_id, u.status, i.service, i.label, i.is_active, i.access_mode, i.epoch, i.version, i.state,
+         i.state_cause, i.identity_label, i.expires_at,
+         case when p_staged then i.staged_method else i.credential_method end,
+         case when p_staged then i.staged_revision else i.credential_revision end,
+         case when p_staged then i.sealed_staged else i.sealed_credential end,
+         i.overrides_revision, i.sealed_overrides, data_keys_of(i.user_id)
+  from instances i join users u on u.id = i.user_id
+  where i.id = p_id and i.service = p_service and i.deleted_at is null;
+end $$;
+
+ALTER FUNCTION portolan.resolve_instance_by_id(p_id uuid, p_service text, p_staged boolean) OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.ring_heartbeat(p_process_id text, p_program text, p_fingerprint text, p_primary_kek_id text) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+  insert into ring_heartbeats (process_id, program, fingerprint, primary_kek_id)
+  values (p_process_id, p_program, p_fingerprint, p_primary_kek_id)
+  on conflict (process_id) do update set program = excluded.program, fingerprint = excluded.fingerprint,
+    primary_kek_id = excluded.primary_kek_id, seen_at = now()
+$$;
+
+ALTER FUNCTION portolan.ring_heartbeat(p_process_id text, p_program text, p_fingerprint text, p_primary_kek_id text) OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.rotate_refresh_token(p_digest bytea, p_next_id uuid, p_next_digest bytea, p_next_expires_at timestamp with time zone) RETURNS TABLE(outcome text, user_id uuid, session_id uuid, role text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+declare
+  found_row record;
+begin
+  -- The session's row is locked first and for all of its family, so that two rotations cannot both win.
+  select r.id, r.used_at, r.expires_at, s.id as session_id, s.revoked_at, s.expires_at as session_expires_at,
+         u.id as user_id, u.status, u.role
+  into found_row
+  from refresh_tokens r
+  join login_sessions s on s.id = r.session_id
+  join users u on u.id = r.user_id
+  where r.digest = p_digest
+  for update of s, r;
+
+  user_id := found_row.user_id;
+  session_id := found_row.session_id;
+  role := found_row.role;
+  if found_row.id is null then
+    outcome := 'unknown';
+  elsif found_row.revoked_at is not null then
+    outcome := 'revoked';
+  elsif found_row.used_at is not null then
+    update login_sessions s set revoked_at = now() where s.id = found_row.session_id;
+    outcome := 'reused';
+  elsif found_row.expires_at <= now() or found_row.session_expires_at <= now() then
+    outcome := 'expired';
+  elsif found_row.status <> 'active' then
+    outcome := 'disabled';
+  else
+    update refresh_tokens r set used_at = now() where r.id = found_row.id;
+    update login_sessions s set last_seen_at = now() where s.id = found_row.session_id;
+    insert into refresh_tokens (id, session_id, user_id, digest, expires_at)
+    values (p_next_id, found_row.session_id, found_row.user_id, p_next_digest, p_next_expires_at);
+    outcome := 'rotated';
+  end if;
+  return next;
+end $$;
+
+ALTER FUNCTION portolan.rotate_refresh_token(p_digest bytea, p_next_id uuid, p_next_digest bytea, p_next_expires_at timestamp with time zone) OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.schema_version() RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+  select max(m.name) from migrations m
+$$;
+
+ALTER FUNCTION portolan.schema_version() OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.ship_call_audit(p_spool_id text, p_service text, p_records jsonb) RETURNS TABLE("position" bigint, added integer)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+declare
+  shipped_to bigint;
+begin
+  insert into spool_positions (spool_id, service) values (p_spool_id, p_service) on conflict do nothing;
+  select s.position into shipped_to from spool_positions s where s.spool_id = p_spool_id for update;
+
+  insert into audit_calls (
+    occurred_at, call_id, phase, instance_id, user_id, service, method, name, era, request_id, client_address,
+    arguments_digest, arguments_bytes, outcome, http_status, json_rpc_code, is_error, error_code, duration_ms,
+    result_bytes, spool_id, spool_position
+  )
+  select r."occurredAt", r."callId", r.phase, r."instanceId", r."userId", coalesce(r.service, p_service), r.method,
+         r.name, r.era, r."requestId", r."clientAddress", decode(r."argumentsDigest", 'hex'), r."argumentsBytes",
+         r.outcome, r."httpStatus", r."jsonRpcCode", r."isError", r."errorCode", r."durationMs", r."resultBytes",
+         p_spool_id, r.position
+  from jsonb_to_recordset(p_records) as r (
+    position bigint, phase text, "callId" uuid, "occurredAt" timestamptz, "instanceId" uuid, "userId" uuid,
+    service text, method text, name text, era text, "requestId" text, "clientAddress" text, "argumentsDigest" text,
+    "argumentsBytes" integer, outcome text, "httpStatus" integer, "jsonRpcCode" integer, "isError" boolean,
+    "errorCode" text, "durationMs" real, "resultBytes" bigint
+  )
+  where r.position > shipped_to
+  order by r.position;
+  get diagnostics added = row_count;
+
+  select greatest(shipped_to, max((r ->> 'position')::bigint)) into "position" from jsonb_array_elements(p_records) r;
+  update spool_positions s set position = ship_call_audit."position", updated_at = now()
+  where s.spool_id = p_spool_id;
+  return next;
+end $$;
+
+ALTER FUNCTION portolan.ship_call_audit(p_spool_id text, p_service text, p_records jsonb) OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.spool_position(p_spool_id text) RETURNS bigint
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+  select coalesce((select s.position from spool_positions s where s.spool_id = p_spool_id), 0)
+$$;
+
+ALTER FUNCTION portolan.spool_position(p_spool_id text) OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.store_last_list(p_instance_id uuid, p_service text, p_kind text, p_body text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+begin
+  insert into last_known_lists as l (instance_id, kind, user_id, body)
+  select i.id, p_kind, i.user_id, p_body from instances i
+  where i.id = p_instance_id and i.service = p_service and i.deleted_at is null
+  on conflict (instance_id, kind) do update set body = excluded.body, stored_at = now();
+  return found;
+end $$;
+
+ALTER FUNCTION portolan.store_last_list(p_instance_id uuid, p_service text, p_kind text, p_body text) OWNER TO portolan_owner;
+
+CREATE TABLE portolan.api_keys (
+    id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    name text NOT NULL,
+    hint text NOT NULL,
+    digest bytea NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone,
+    last_used_at timestamp with time zone,
+    revoked_at timestamp with time zone,
+    CONSTRAINT api_keys_digest_check CHECK ((octet_length(digest) = 32)),
+    CONSTRAINT api_keys_hint_check CHECK ((char_length(hint) <= 16)),
+    CONSTRAINT api_keys_name_check CHECK (((char_length(name) >= 1) AND (char_length(name) <= 100)))
+);
+
+ALTER TABLE ONLY portolan.api_keys FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.api_keys OWNER TO portolan_owner;
+
+CREATE TABLE portolan.audit_calls (
+    occurred_at timestamp with time zone NOT NULL,
+    call_id uuid NOT NULL,
+    phase text NOT NULL,
+    instance_id uuid,
+    user_id uuid,
+    service text NOT NULL,
+    method text NOT NULL,
+    name text,
+    era text,
+    request_id text,
+    client_address text,
+    arguments_digest bytea,
+    arguments_bytes integer,
+    outcome text,
+    http_status integer,
+    json_rpc_code integer,
+    is_error boolean,
+    error_code text,
+    duration_ms real,
+    result_bytes bigint,
+    spool_id text NOT NULL,
+    spool_position bigint NOT NULL,
+    shipped_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT audit_calls_outcome_check CHECK ((outcome = ANY (ARRAY['ok'::text, 'tool_error'::text, 'error'::text, 'timeout'::text, 'cancelled'::text, 'refused'::text, 'unknown'::text]))),
+    CONSTRAINT audit_calls_phase_check CHECK ((phase = ANY (ARRAY['intent'::text, 'outcome'::text])))
+)
+PARTITION BY RANGE (occurred_at);
+
+ALTER TABLE ONLY portolan.audit_calls FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.audit_calls OWNER TO portolan_owner;
+
+CREATE TABLE portolan.audit_calls_default (
+    occurred_at timestamp with time zone NOT NULL,
+    call_id uuid NOT NULL,
+    phase text NOT NULL,
+    instance_id uuid,
+    user_id uuid,
+    service text NOT NULL,
+    method text NOT NULL,
+    name text,
+    era text,
+    request_id text,
+    client_address text,
+    arguments_digest bytea,
+    arguments_bytes integer,
+    outcome text,
+    http_status integer,
+    json_rpc_code integer,
+    is_error boolean,
+    error_code text,
+    duration_ms real,
+    result_bytes bigint,
+    spool_id text NOT NULL,
+    spool_position bigint NOT NULL,
+    shipped_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT audit_calls_outcome_check CHECK ((outcome = ANY (ARRAY['ok'::text, 'tool_error'::text, 'error'::text, 'timeout'::text, 'cancelled'::text, 'refused'::text, 'unknown'::text]))),
+    CONSTRAINT audit_calls_phase_check CHECK ((phase = ANY (ARRAY['intent'::text, 'outcome'::text])))
+);
+
+ALTER TABLE portolan.audit_calls_default OWNER TO portolan_owner;
+
+CREATE TABLE portolan.audit_events (
+    id uuid NOT NULL,
+    occurred_at timestamp with time zone DEFAULT now() NOT NULL,
+    actor_kind text NOT NULL,
+    actor_id uuid,
+    actor_via text,
+    subject_user_id uuid,
+    action text NOT NULL,
+    target_kind text,
+    target_id text,
+    service text,
+    outcome text NOT NULL,
+    error_code text,
+    request_id text,
+    client_address text,
+    details jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT audit_events_actor_kind_check CHECK ((actor_kind = ANY (ARRAY['user'::text, 'system'::text, 'anonymous'::text]))),
+    CONSTRAINT audit_events_details_check CHECK ((octet_length((details)::text) <= 16384)),
+    CONSTRAINT audit_events_outcome_check CHECK ((outcome = ANY (ARRAY['success'::text, 'denied'::text, 'failure'::text])))
+)
+PARTITION BY RANGE (occurred_at);
+
+ALTER TABLE ONLY portolan.audit_events FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.audit_events OWNER TO portolan_owner;
+
+CREATE TABLE portolan.audit_events_default (
+    id uuid NOT NULL,
+    occurred_at timestamp with time zone DEFAULT now() NOT NULL,
+    actor_kind text NOT NULL,
+    actor_id uuid,
+    actor_via text,
+    subject_user_id uuid,
+    action text NOT NULL,
+    target_kind text,
+    target_id text,
+    service text,
+    outcome text NOT NULL,
+    error_code text,
+    request_id text,
+    client_address text,
+    details jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT audit_events_actor_kind_check CHECK ((actor_kind = ANY (ARRAY['user'::text, 'system'::text, 'anonymous'::text]))),
+    CONSTRAINT audit_events_details_check CHECK ((octet_length((details)::text) <= 16384)),
+    CONSTRAINT audit_events_outcome_check CHECK ((outcome = ANY (ARRAY['success'::text, 'denied'::text, 'failure'::text])))
+);
+
+ALTER TABLE portolan.audit_events_default OWNER TO portolan_owner;
+
+CREATE TABLE portolan.data_keys (
+    id uuid NOT NULL,
+    user_id uuid,
+    kek_id text NOT NULL,
+    wrapped bytea NOT NULL,
+    revision integer DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE ONLY portolan.data_keys FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.data_keys OWNER TO portolan_owner;
+
+COMMENT ON TABLE portolan.data_keys IS 'Data-encryption keys, wrapped by a KEK. Deleting those of a user shreds what was sealed.';
+
+CREATE TABLE portolan.install (
+    is_only boolean DEFAULT true NOT NULL,
+    install_id uuid NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT install_is_only_check CHECK (is_only)
+);
+
+ALTER TABLE portolan.install OWNER TO portolan_owner;
+
+COMMENT ON TABLE portolan.install IS 'One row: the id that every seal and wrap of this installation is bound to.';
+
+CREATE TABLE portolan.instances (
+    id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    service text NOT NULL,
+    label text DEFAULT 'default'::text NOT NULL,
+    lookup bytea,
+    previous_lookup bytea,
+    previous_expires_at timestamp with time zone,
+    sealed_url bytea,
+    url_revision integer DEFAULT 1 NOT NULL,
+    is_active boolean DEFAULT true NOT NULL,
+    access_mode text DEFAULT 'url'::text NOT NULL,
+    epoch integer DEFAULT 1 NOT NULL,
+    credential_method text,
+    credential_revision integer,
+    sealed_credential bytea,
+    staged_method text,
+    staged_revision integer,
+    sealed_staged bytea,
+    staged_at timestamp with time zone,
+    last_credential_revision integer DEFAULT 0 NOT NULL,
+    overrides_revision integer DEFAULT 0 NOT NULL,
+    sealed_overrides bytea,
+    identity_label text,
+    state text DEFAULT 'not_configured'::text NOT NULL,
+    state_cause text,
+    last_checked_at timestamp with time zone,
+    last_success_at timestamp with time zone,
+    last_used_at timestamp with time zone,
+    expires_at timestamp with time zone,
+    version integer DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    deleted_at timestamp with time zone,
+    CONSTRAINT credential_is_whole CHECK ((num_nonnulls(credential_method, credential_revision, sealed_credential) = ANY (ARRAY[0, 3]))),
+    CONSTRAINT deleted_is_wiped CHECK (((deleted_at IS NULL) OR (num_nonnulls(lookup, previous_lookup, sealed_url, sealed_credential, sealed_staged, sealed_overrides) = 0))),
+    CONSTRAINT instances_access_mode_check CHECK ((access_mode = ANY (ARRAY['url'::text, 'url+token'::text, 'oauth'::text]))),
+    CONSTRAINT instances_identity_label_check CHECK ((char_length(identity_label) <= 200)),
+    CONSTRAINT instances_label_check CHECK (((char_length(label) >= 1) AND (char_length(label) <= 64))),
+    CONSTRAINT instances_lookup_check CHECK ((octet_length(lookup) = 32)),
+    CONSTRAINT instances_previous_lookup_check CHECK ((octet_length(previous_lookup) = 32)),
+    CONSTRAINT instances_service_check CHECK ((service ~ '^[a-z0-9][a-z0-9_-]{0,63}$'::text)),
+    CONSTRAINT instances_state_cause_check CHECK ((char_length(state_cause) <= 500)),
+    CONSTRAINT instances_state_check CHECK ((state = ANY (ARRAY['not_configured'::text, 'checking'::text, 'ready'::text, 'needs_reauth'::text, 'rejected_by_service'::text, 'unreachable'::text, 'paused'::text]))),
+    CONSTRAINT previous_is_whole CHECK ((num_nonnulls(previous_lookup, previous_expires_at) = ANY (ARRAY[0, 2]))),
+    CONSTRAINT staged_is_whole CHECK ((num_nonnulls(staged_method, staged_revision, sealed_staged, staged_at) = ANY (ARRAY[0, 4])))
+);
+
+ALTER TABLE ONLY portolan.instances FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.instances OWNER TO portolan_owner;
+
+CREATE TABLE portolan.invites (
+    id uuid NOT NULL,
+    email text,
+    role text NOT NULL,
+    digest bytea NOT NULL,
+    created_by uuid NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    used_at timestamp with time zone,
+    used_by uuid,
+    CONSTRAINT invites_digest_check CHECK ((octet_length(digest) = 32)),
+    CONSTRAINT invites_role_check CHECK ((role = ANY (ARRAY['user'::text, 'admin'::text, 'auditor'::text])))
+);
+
+ALTER TABLE ONLY portolan.invites FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.invites OWNER TO portolan_owner;
+
+CREATE TABLE portolan.kek_usage (
+    kek_id text NOT NULL,
+    wraps bigint NOT NULL
+);
+
+ALTER TABLE portolan.kek_usage OWNER TO portolan_owner;
+
+COMMENT ON TABLE portolan.kek_usage IS 'How often each KEK wrapped a key, ever; kept by triggers.';
+
+CREATE TABLE portolan.last_known_lists (
+    instance_id uuid NOT NULL,
+    kind text NOT NULL,
+    user_id uuid NOT NULL,
+    body text NOT NULL,
+    stored_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT last_known_lists_body_check CHECK ((octet_length(body) <= 4194304)),
+    CONSTRAINT last_known_lists_kind_check CHECK ((kind = ANY (ARRAY['tools'::text, 'prompts'::text, 'resources'::text, 'resource_templates'::text, 'initialize'::text, 'discover'::text])))
+);
+
+ALTER TABLE ONLY portolan.last_known_lists FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.last_known_lists OWNER TO portolan_owner;
+
+CREATE TABLE portolan.login_sessions (
+    id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    user_agent text,
+    authenticated_at timestamp with time zone DEFAULT now() NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    last_seen_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    revoked_at timestamp with time zone
+);
+
+ALTER TABLE ONLY portolan.login_sessions FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.login_sessions OWNER TO portolan_owner;
+
+CREATE TABLE portolan.migrations (
+    id integer NOT NULL,
+    name character varying(255) NOT NULL,
+    run_on timestamp without time zone NOT NULL
+);
+
+ALTER TABLE portolan.migrations OWNER TO portolan_owner;
+
+CREATE SEQUENCE portolan.migrations_id_seq
+    AS integer
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+ALTER TABLE portolan.migrations_id_seq OWNER TO portolan_owner;
+
+ALTER SEQUENCE portolan.migrations_id_seq OWNED BY portolan.migrations.id;
+
+CREATE UNLOGGED TABLE portolan.rate_limits (
+    key character varying(255) NOT NULL,
+    points integer DEFAULT 0 NOT NULL,
+    expire bigint
+);
+
+ALTER TABLE portolan.rate_limits OWNER TO portolan_owner;
+
+CREATE TABLE portolan.refresh_tokens (
+    id uuid NOT NULL,
+    session_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    digest bytea NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    used_at timestamp with time zone,
+    CONSTRAINT refresh_tokens_digest_check CHECK ((octet_length(digest) = 32))
+);
+
+ALTER TABLE ONLY portolan.refresh_tokens FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.refresh_tokens OWNER TO portolan_owner;
+
+CREATE TABLE portolan.ring_heartbeats (
+    process_id text NOT NULL,
+    program text NOT NULL,
+    fingerprint text NOT NULL,
+    primary_kek_id text NOT NULL,
+    seen_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE portolan.ring_heartbeats OWNER TO portolan_owner;
+
+COMMENT ON TABLE portolan.ring_heartbeats IS 'Which key ring each live process holds; a rotation waits until all hold the new KEK.';
+
+CREATE TABLE portolan.service_health (
+    service text NOT NULL,
+    state text NOT NULL,
+    is_healthy boolean NOT NULL,
+    last_check_at timestamp with time zone NOT NULL,
+    response_time_ms real,
+    error text,
+    failures integer DEFAULT 0 NOT NULL,
+    since timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT service_health_error_check CHECK ((char_length(error) <= 500)),
+    CONSTRAINT service_health_state_check CHECK ((state = ANY (ARRAY['PENDING'::text, 'CREATING'::text, 'STARTING'::text, 'RUNNING'::text, 'STOPPING'::text, 'STOPPED'::text, 'FAILED'::text])))
+);
+
+ALTER TABLE portolan.service_health OWNER TO portolan_owner;
+
+CREATE TABLE portolan.service_health_changes (
+    id bigint NOT NULL,
+    service text NOT NULL,
+    old_state text,
+    new_state text NOT NULL,
+    is_healthy boolean NOT NULL,
+    reason text,
+    occurred_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE portolan.service_health_changes OWNER TO portolan_owner;
+
+ALTER TABLE portolan.service_health_changes ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME portolan.service_health_changes_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE portolan.spool_positions (
+    spool_id text NOT NULL,
+    service text NOT NULL,
+    "position" bigint DEFAULT 0 NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE portolan.spool_positions OWNER TO portolan_owner;
+
+COMMENT ON TABLE portolan.spool_positions IS 'How far each spool of call records was shipped, in bytes.';
+
+CREATE TABLE portolan.system_keys (
+    name text NOT NULL,
+    kek_id text NOT NULL,
+    wrapped bytea NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT system_keys_name_check CHECK ((name = ANY (ARRAY['lookup'::text, 'audit'::text, 'state'::text])))
+);
+
+ALTER TABLE portolan.system_keys OWNER TO portolan_owner;
+
+COMMENT ON TABLE portolan.system_keys IS 'Keys of the installation, wrapped by a KEK.';
+
+CREATE TABLE portolan.users (
+    id uuid NOT NULL,
+    email text NOT NULL,
+    display_name text,
+    role text DEFAULT 'user'::text NOT NULL,
+    status text DEFAULT 'active'::text NOT NULL,
+    password_hash text NOT NULL,
+    password_changed_at timestamp with time zone DEFAULT now() NOT NULL,
+    last_login_at timestamp with time zone,
+    version integer DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    deleted_at timestamp with time zone,
+    CONSTRAINT users_display_name_check CHECK ((char_length(display_name) <= 200)),
+    CONSTRAINT users_email_check CHECK (((char_length(email) >= 3) AND (char_length(email) <= 320))),
+    CONSTRAINT users_role_check CHECK ((role = ANY (ARRAY['user'::text, 'admin'::text, 'auditor'::text]))),
+    CONSTRAINT users_status_check CHECK ((status = ANY (ARRAY['active'::text, 'disabled'::text])))
+);
+
+ALTER TABLE ONLY portolan.users FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.users OWNER TO portolan_owner;
+
+ALTER TABLE ONLY portolan.audit_calls ATTACH PARTITION portolan.audit_calls_default DEFAULT;
+
+ALTER TABLE ONLY portolan.audit_events ATTACH PARTITION portolan.audit_events_default DEFAULT;
+
+ALTER TABLE ONLY portolan.migrations ALTER COLUMN id SET DEFAULT nextval('portolan.migrations_id_seq'::regclass);
+
+ALTER TABLE ONLY portolan.api_keys
+    ADD CONSTRAINT api_keys_digest_key UNIQUE (digest);
+
+ALTER TABLE ONLY portolan.api_keys
+    ADD CONSTRAINT api_keys_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY portolan.audit_events
+    ADD CONSTRAINT audit_events_pkey PRIMARY KEY (occurred_at, id);
+
+ALTER TABLE ONLY portolan.audit_events_default
+    ADD CONSTRAINT audit_events_default_pkey PRIMARY KEY (occurred_at, id);
+
+ALTER TABLE ONLY portolan.data_keys
+    ADD CONSTRAINT data_keys_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY portolan.install
+    ADD CONSTRAINT install_pkey PRIMARY KEY (is_only);
+
+ALTER TABLE ONLY portolan.instances
+    ADD CONSTRAINT instances_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY portolan.invites
+    ADD CONSTRAINT invites_digest_key UNIQUE (digest);
+
+ALTER TABLE ONLY portolan.invites
+    ADD CONSTRAINT invites_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY portolan.kek_usage
+    ADD CONSTRAINT kek_usage_pkey PRIMARY KEY (kek_id);
+
+ALTER TABLE ONLY portolan.last_known_lists
+    ADD CONSTRAINT last_known_lists_pkey PRIMARY KEY (instance_id, kind);
+
+ALTER TABLE ONLY portolan.login_sessions
+    ADD CONSTRAINT login_sessions_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY portolan.migrations
+    ADD CONSTRAINT migrations_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY portolan.rate_limits
+    ADD CONSTRAINT rate_limits_pkey PRIMARY KEY (key);
+
+ALTER TABLE ONLY portolan.refresh_tokens
+    ADD CONSTRAINT refresh_tokens_digest_key UNIQUE (digest);
+
+ALTER TABLE ONLY portolan.refresh_tokens
+    ADD CONSTRAINT refresh_tokens_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY portolan.ring_heartbeats
+    ADD CONSTRAINT ring_heartbeats_pkey PRIMARY KEY (process_id);
+
+ALTER TABLE ONLY portolan.service_health_changes
+    ADD CONSTRAINT service_health_changes_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY portolan.service_health
+    ADD CONSTRAINT service_health_pkey PRIMARY KEY (service);
+
+ALTER TABLE ONLY portolan.service_settings
+    ADD CONSTRAINT service_settings_id_key UNIQUE (id);
+
+ALTER TABLE ONLY portolan.service_settings
+    ADD CONSTRAINT service_settings_pkey PRIMARY KEY (service);
+
+ALTER TABLE ONLY portolan.spool_positions
+    ADD CONSTRAINT spool_positions_pkey PRIMARY KEY (spool_id);
+
+ALTER TABLE ONLY portolan.system_keys
+    ADD CONSTRAINT system_keys_pkey PRIMARY KEY (name);
+
+ALTER TABLE ONLY portolan.users
+    ADD CONSTRAINT users_pkey PRIMARY KEY (id);
+
+CREATE INDEX api_keys_of_user ON portolan.api_keys USING btree (user_id, created_at);
+
+CREATE INDEX audit_calls_of_call ON ONLY portolan.audit_calls USING btree (call_id);
+
+CREATE INDEX audit_calls_default_call_id_idx ON portolan.audit_calls_default USING btree (call_id);
+
+CREATE INDEX audit_calls_of_user ON ONLY portolan.audit_calls USING btree (user_id, occurred_at);
+
+CREATE INDEX audit_calls_default_user_id_occurred_at_idx ON portolan.audit_calls_default USING btree (user_id, occurred_at);
+
+CREATE INDEX audit_events_of_actor ON ONLY portolan.audit_events USING btree (actor_id, occurred_at);
+
+CREATE INDEX audit_events_default_actor_id_occurred_at_idx ON portolan.audit_events_default USING btree (actor_id, occurred_at);
+
+CREATE INDEX audit_events_of_subject ON ONLY portolan.audit_events USING btree (subject_user_id, occurred_at);
+
+CREATE INDEX audit_events_default_subject_user_id_occurred_at_idx ON portolan.audit_events_default USING btree (subject_user_id, occurred_at);
+
+CREATE INDEX data_keys_by_kek ON portolan.data_keys USING btree (kek_id, id);
+
+CREATE INDEX data_keys_of_user ON portolan.data_keys USING btree (user_id, created_at);
+
+CREATE INDEX instances_deleted ON portolan.instances USING btree (deleted_at) WHERE (deleted_at IS NOT NULL);
+
+CREATE UNIQUE INDEX instances_label_key ON portolan.instances USING btree (user_id, service, label) WHERE (deleted_at IS NULL);
+
+CREATE UNIQUE INDEX instances_lookup_key ON portolan.instances USING btree (lookup);
+
+CREATE UNIQUE INDEX instances_previous_lookup_key ON portolan.instances USING btree (previous_lookup);
+
+CREATE INDEX instances_staged ON portolan.instances USING btree (staged_at) WHERE (staged_at IS NOT NULL);
+
+CREATE INDEX invites_by_end ON portolan.invites USING btree (expires_at);
+
+CREATE INDEX login_sessions_by_end ON portolan.login_sessions USING btree (expires_at);
+
+CREATE INDEX login_sessions_of_user ON portolan.login_sessions USING btree (user_id, created_at);
+
+CREATE INDEX rate_limits_by_end ON portolan.rate_limits USING btree (expire);
+
+CREATE INDEX refresh_tokens_of_session ON portolan.refresh_tokens USING btree (session_id);
+
+CREATE INDEX service_health_changes_by_age ON portolan.service_health_changes USING btree (occurred_at);
+
+CREATE INDEX service_health_changes_of_service ON portolan.service_health_changes USING btree (service, id);
+
+CREATE INDEX users_by_age ON portolan.users USING btree (created_at, id) WHERE (deleted_at IS NULL);
+
+CREATE UNIQUE INDEX users_email_key ON portolan.users USING btree (lower(email)) WHERE (deleted_at IS NULL);
+
+ALTER INDEX portolan.audit_calls_of_call ATTACH PARTITION portolan.audit_calls_default_call_id_idx;
+
+ALTER INDEX portolan.audit_calls_of_user ATTACH PARTITION portolan.audit_calls_default_user_id_occurred_at_idx;
+
+ALTER INDEX portolan.audit_events_of_actor ATTACH PARTITION portolan.audit_events_default_actor_id_occurred_at_idx;
+
+ALTER INDEX portolan.audit_events_pkey ATTACH PARTITION portolan.audit_events_default_pkey;
+
+ALTER INDEX portolan.audit_events_of_subject ATTACH PARTITION portolan.audit_events_default_subject_user_id_occurred_at_idx;
+
+CREATE TRIGGER count_wrap_of_changed AFTER UPDATE ON portolan.data_keys FOR EACH ROW WHEN ((old.wrapped IS DISTINCT FROM new.wrapped)) EXECUTE FUNCTION portolan.count_wrap();
+
+CREATE TRIGGER count_wrap_of_changed AFTER UPDATE ON portolan.system_keys FOR EACH ROW WHEN ((old.wrapped IS DISTINCT FROM new.wrapped)) EXECUTE FUNCTION portolan.count_wrap();
+
+CREATE TRIGGER count_wrap_of_new AFTER INSERT ON portolan.data_keys FOR EACH ROW EXECUTE FUNCTION portolan.count_wrap();
+
+CREATE TRIGGER count_wrap_of_new AFTER INSERT ON portolan.system_keys FOR EACH ROW EXECUTE FUNCTION portolan.count_wrap();
+
+CREATE TRIGGER guard_new_user BEFORE INSERT ON portolan.users FOR EACH ROW EXECUTE FUNCTION portolan.guard_user_authority();
+
+CREATE TRIGGER guard_user_authority BEFORE UPDATE ON portolan.users FOR EACH ROW WHEN (((((old.id IS DISTINCT FROM new.id) OR (old.role IS DISTINCT FROM new.role)) OR (old.status IS DISTINCT FROM new.status)) OR (old.deleted_at IS DISTINCT FROM new.deleted_at))) EXECUTE FUNCTION portolan.guard_user_authority();
+
+CREATE TRIGGER notify_api_key_revoked AFTER UPDATE ON portolan.api_keys FOR EACH ROW WHEN ((old.revoked_at IS DISTINCT FROM new.revoked_at)) EXECUTE FUNCTION portolan.notify_user_changed('user_id');
+
+CREATE TRIGGER notify_data_key_changed AFTER INSERT OR DELETE OR UPDATE ON portolan.data_keys FOR EACH ROW EXECUTE FUNCTION portolan.notify_data_key_changed();
+
+CREATE TRIGGER notify_instance_changed AFTER UPDATE ON portolan.instances FOR EACH ROW WHEN ((((((((((((((((((((old.user_id IS DISTINCT FROM new.user_id) OR (old.service IS DISTINCT FROM new.service)) OR (old.label IS DISTINCT FROM new.label)) OR (old.lookup IS DISTINCT FROM new.lookup)) OR (old.previous_lookup IS DISTINCT FROM new.previous_lookup)) OR (old.previous_expires_at IS DISTINCT FROM new.previous_expires_at)) OR (old.is_active IS DISTINCT FROM new.is_active)) OR (old.access_mode IS DISTINCT FROM new.access_mode)) OR (old.epoch IS DISTINCT FROM new.epoch)) OR (old.credential_revision IS DISTINCT FROM new.credential_revision)) OR (old.sealed_credential IS DISTINCT FROM new.sealed_credential)) OR (old.staged_revision IS DISTINCT FROM new.staged_revision)) OR (old.overrides_revision IS DISTINCT FROM new.overrides_revision)) OR (old.sealed_overrides IS DISTINCT FROM new.sealed_overrides)) OR (old.identity_label IS DISTINCT FROM new.identity_label)) OR (old.state IS DISTINCT FROM new.state)) OR (old.state_cause IS DISTINCT FROM new.state_cause)) OR (old.expires_at IS DISTINCT FROM new.expires_at)) OR (old.deleted_at IS DISTINCT FROM new.deleted_at))) EXECUTE FUNCTION portolan.notify_instance_changed();
+
+CREATE TRIGGER notify_instance_made AFTER INSERT OR DELETE ON portolan.instances FOR EACH ROW EXECUTE FUNCTION portolan.notify_instance_changed();
+
+CREATE TRIGGER notify_registry_changed AFTER INSERT OR DELETE OR UPDATE ON portolan.service_settings FOR EACH ROW EXECUTE FUNCTION portolan.notify_registry_changed();
+
+CREATE TRIGGER notify_session_revoked AFTER UPDATE ON portolan.login_sessions FOR EACH ROW WHEN ((old.revoked_at IS DISTINCT FROM new.revoked_at)) EXECUTE FUNCTION portolan.notify_user_changed('user_id');
+
+CREATE TRIGGER notify_user_changed AFTER UPDATE ON portolan.users FOR EACH ROW WHEN (((((old.role IS DISTINCT FROM new.role) OR (old.status IS DISTINCT FROM new.status)) OR (old.password_hash IS DISTINCT FROM new.password_hash)) OR (old.deleted_at IS DISTINCT FROM new.deleted_at))) EXECUTE FUNCTION portolan.notify_user_changed('id');
+
+CREATE TRIGGER publish_instance_state AFTER UPDATE ON portolan.instances FOR EACH ROW WHEN ((old.state IS DISTINCT FROM new.state)) EXECUTE FUNCTION portolan.publish_instance_state();
+
+CREATE TRIGGER publish_new_service AFTER INSERT ON portolan.service_health FOR EACH ROW EXECUTE FUNCTION portolan.publish_service_health();
+
+CREATE TRIGGER publish_service_health AFTER UPDATE ON portolan.service_health FOR EACH ROW WHEN (((old.state IS DISTINCT FROM new.state) OR (old.is_healthy IS DISTINCT FROM new.is_healthy))) EXECUTE FUNCTION portolan.publish_service_health();
+
+ALTER TABLE ONLY portolan.api_keys
+    ADD CONSTRAINT api_keys_user_id_fkey FOREIGN KEY (user_id) REFERENCES portolan.users(id);
+
+ALTER TABLE ONLY portolan.data_keys
+    ADD CONSTRAINT data_keys_user_id_fkey FOREIGN KEY (user_id) REFERENCES portolan.users(id);
+
+ALTER TABLE ONLY portolan.instances
+    ADD CONSTRAINT instances_user_id_fkey FOREIGN KEY (user_id) REFERENCES portolan.users(id);
+
+ALTER TABLE ONLY portolan.invites
+    ADD CONSTRAINT invites_created_by_fkey FOREIGN KEY (created_by) REFERENCES portolan.users(id);
+
+ALTER TABLE ONLY portolan.invites
+    ADD CONSTRAINT invites_used_by_fkey FOREIGN KEY (used_by) REFERENCES portolan.users(id);
+
+ALTER TABLE ONLY portolan.last_known_lists
+    ADD CONSTRAINT last_known_lists_instance_id_fkey FOREIGN KEY (instance_id) REFERENCES portolan.instances(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY portolan.last_known_lists
+    ADD CONSTRAINT last_known_lists_user_id_fkey FOREIGN KEY (user_id) REFERENCES portolan.users(id);
+
+ALTER TABLE ONLY portolan.login_sessions
+    ADD CONSTRAINT login_sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES portolan.users(id);
+
+ALTER TABLE ONLY portolan.refresh_tokens
+    ADD CONSTRAINT refresh_tokens_session_id_fkey FOREIGN KEY (session_id) REFERENCES portolan.login_sessions(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY portolan.refresh_tokens
+    ADD CONSTRAINT refresh_tokens_user_id_fkey FOREIGN KEY (user_id) REFERENCES portolan.users(id);
+
+ALTER TABLE ONLY portolan.service_settings
+    ADD CONSTRAINT service_settings_updated_by_fkey FOREIGN KEY (updated_by) REFERENCES portolan.users(id);
+
+CREATE POLICY api_add ON portolan.audit_events FOR INSERT TO portolan_api WITH CHECK (((actor_kind <> 'user'::text) OR (actor_id = ( SELECT portolan.app_user_id() AS app_user_id))));
+
+CREATE POLICY api_admin ON portolan.invites TO portolan_api USING ((( SELECT portolan.app_scope() AS app_scope) = 'admin'::text)) WITH CHECK ((( SELECT portolan.app_scope() AS app_scope) = 'admin'::text));
+
+CREATE POLICY api_admin ON portolan.service_settings TO portolan_api USING ((( SELECT portolan.app_scope() AS app_scope) = 'admin'::text)) WITH CHECK ((( SELECT portolan.app_scope() AS app_scope) = 'admin'::text));
+
+ALTER TABLE portolan.api_keys ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY api_own ON portolan.api_keys TO portolan_api USING (((user_id = ( SELECT portolan.app_user_id() AS app_user_id)) OR (( SELECT portolan.app_scope() AS app_scope) = 'admin'::text))) WITH CHECK (((user_id = ( SELECT portolan.app_user_id() AS app_user_id)) OR (( SELECT portolan.app_scope() AS app_scope) = 'admin'::text)));
+
+CREATE POLICY api_own ON portolan.data_keys TO portolan_api USING (((user_id IS NULL) OR (user_id = ( SELECT portolan.app_user_id() AS app_user_id)) OR (( SELECT portolan.app_scope() AS app_scope) = 'admin'::text))) WITH CHECK (((user_id IS NULL) OR (user_id = ( SELECT portolan.app_user_id() AS app_user_id)) OR (( SELECT portolan.app_scope() AS app_scope) = 'admin'::text)));
+
+CREATE POLICY api_own ON portolan.instances TO portolan_api USING (((user_id = ( SELECT portolan.app_user_id() AS app_user_id)) OR (( SELECT portolan.app_scope() AS app_scope) = 'admin'::text))) WITH CHECK (((user_id = ( SELECT portolan.app_user_id() AS app_user_id)) OR (( SELECT portolan.app_scope() AS app_scope) = 'admin'::text)));
+
+CREATE POLICY api_own ON portolan.last_known_lists FOR SELECT TO portolan_api USING ((user_id = ( SELECT portolan.app_user_id() AS app_user_id)));
+
+CREATE POLICY api_own ON portolan.login_sessions TO portolan_api USING (((user_id = ( SELECT portolan.app_user_id() AS app_user_id)) OR (( SELECT portolan.app_scope() AS app_scope) = 'admin'::text))) WITH CHECK (((user_id = ( SELECT portolan.app_user_id() AS app_user_id)) OR (( SELECT portolan.app_scope() AS app_scope) = 'admin'::text)));
+
+CREATE POLICY api_own ON portolan.refresh_tokens TO portolan_api USING ((user_id = ( SELECT portolan.app_user_id() AS app_user_id))) WITH CHECK ((user_id = ( SELECT portolan.app_user_id() AS app_user_id)));
+
+CREATE POLICY api_own ON portolan.users TO portolan_api USING (((id = ( SELECT portolan.app_user_id() AS app_user_id)) OR (( SELECT portolan.app_scope() AS app_scope) = 'admin'::text))) WITH CHECK (((id = ( SELECT portolan.app_user_id() AS app_user_id)) OR (( SELECT portolan.app_scope() AS app_scope) = 'admin'::text)));
+
+CREATE POLICY api_read ON portolan.audit_calls FOR SELECT TO portolan_api USING (((( SELECT portolan.app_scope() AS app_scope) = ANY (ARRAY['admin'::text, 'auditor'::text])) OR (user_id = ( SELECT portolan.app_user_id() AS app_user_id))));
+
+CREATE POLICY api_read ON portolan.audit_events FOR SELECT TO portolan_api USING (((( SELECT portolan.app_scope() AS app_scope) = ANY (ARRAY['admin'::text, 'auditor'::text])) OR (subject_user_id = ( SELECT portolan.app_user_id() AS app_user_id)) OR (actor_id = ( SELECT portolan.app_user_id() AS app_user_id))));
+
+CREATE POLICY api_read ON portolan.service_settings FOR SELECT TO portolan_api USING (true);
+
+ALTER TABLE portolan.audit_calls ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.audit_events ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.data_keys ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.instances ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.invites ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY jobs_add ON portolan.audit_events FOR INSERT TO portolan_jobs WITH CHECK ((actor_kind = 'system'::text));
+
+CREATE POLICY jobs_all ON portolan.data_keys TO portolan_jobs USING (true) WITH CHECK (true);
+
+ALTER TABLE portolan.last_known_lists ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.login_sessions ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY owner_all ON portolan.api_keys TO portolan_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner_all ON portolan.audit_calls TO portolan_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner_all ON portolan.audit_events TO portolan_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner_all ON portolan.data_keys TO portolan_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner_all ON portolan.instances TO portolan_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner_all ON portolan.invites TO portolan_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner_all ON portolan.last_known_lists TO portolan_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner_all ON portolan.login_sessions TO portolan_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner_all ON portolan.refresh_tokens TO portolan_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner_all ON portolan.service_settings TO portolan_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner_all ON portolan.users TO portolan_owner USING (true) WITH CHECK (true);
+
+ALTER TABLE portolan.refresh_tokens ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.service_settings ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.users ENABLE ROW LEVEL SECURITY;
+
+GRANT USAGE ON SCHEMA portolan TO portolan_api;
+GRANT USAGE ON SCHEMA portolan TO portolan_service;
+GRANT USAGE ON SCHEMA portolan TO portolan_jobs;
+
+REVOKE ALL ON FUNCTION portolan.accept_invite(p_digest bytea, p_id uuid, p_email text, p_display_name text, p_password_hash text) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.accept_invite(p_digest bytea, p_id uuid, p_email text, p_display_name text, p_password_hash text) TO portolan_api;
+
+REVOKE ALL ON FUNCTION portolan.app_scope() FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.app_scope() TO portolan_api;
+GRANT ALL ON FUNCTION portolan.app_scope() TO portolan_service;
+GRANT ALL ON FUNCTION portolan.app_scope() TO portolan_jobs;
+
+REVOKE ALL ON FUNCTION portolan.app_user_id() FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.app_user_id() TO portolan_api;
+GRANT ALL ON FUNCTION portolan.app_user_id() TO portolan_service;
+GRANT ALL ON FUNCTION portolan.app_user_id() TO portolan_jobs;
+
+REVOKE ALL ON FUNCTION portolan.check_session(p_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.check_session(p_id uuid) TO portolan_api;
+
+REVOKE ALL ON FUNCTION portolan.count_wrap() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION portolan.create_first_admin(p_id uuid, p_email text, p_display_name text, p_password_hash text) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.create_first_admin(p_id uuid, p_email text, p_display_name text, p_password_hash text) TO portolan_api;
+
+REVOKE ALL ON FUNCTION portolan.data_keys_of(p_user_id uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION portolan.drop_audit_partitions(p_before date) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.drop_audit_partitions(p_before date) TO portolan_jobs;
+
+REVOKE ALL ON FUNCTION portolan.ensure_audit_partitions(p_from date, p_days integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.ensure_audit_partitions(p_from date, p_days integer) TO portolan_jobs;
+
+REVOKE ALL ON FUNCTION portolan.find_api_key(p_digest bytea) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.find_api_key(p_digest bytea) TO portolan_api;
+
+REVOKE ALL ON FUNCTION portolan.find_login(p_email text) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.find_login(p_email text) TO portolan_api;
+
+REVOKE ALL ON FUNCTION portolan.forget_spool(p_spool_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.forget_spool(p_spool_id text) TO portolan_service;
+
+REVOKE ALL ON FUNCTION portolan.guard_user_authority() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION portolan.has_admin() FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.has_admin() TO portolan_api;
+
+REVOKE ALL ON FUNCTION portolan.mark_instances_used(p_ids uuid[], p_at timestamp with time zone[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.mark_instances_used(p_ids uuid[], p_at timestamp with time zone[]) TO portolan_service;
+
+REVOKE ALL ON FUNCTION portolan.notify_data_key_changed() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION portolan.notify_instance_changed() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION portolan.notify_registry_changed() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION portolan.notify_user_changed() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION portolan.publish_instance_state() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION portolan.publish_service_health() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION portolan.purge_expired() FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.purge_expired() TO portolan_jobs;
+
+REVOKE ALL ON FUNCTION portolan.read_last_list(p_instance_id uuid, p_service text, p_kind text) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.read_last_list(p_instance_id uuid, p_service text, p_kind text) TO portolan_service;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE portolan.service_settings TO portolan_api;
+
+REVOKE ALL ON FUNCTION portolan.read_service_settings(p_service text) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.read_service_settings(p_service text) TO portolan_service;
+
+REVOKE ALL ON FUNCTION portolan.read_system_data_keys() FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.read_system_data_keys() TO portolan_service;
+
+REVOKE ALL ON FUNCTION portolan.read_system_keys() FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.read_system_keys() TO portolan_api;
+GRANT ALL ON FUNCTION portolan.read_system_keys() TO portolan_service;
+GRANT ALL ON FUNCTION portolan.read_system_keys() TO portolan_jobs;
+
+REVOKE ALL ON FUNCTION portolan.record_instance_state(p_id uuid, p_service text, p_credential_revision integer, p_state text, p_cause text) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.record_instance_state(p_id uuid, p_service text, p_credential_revision integer, p_state text, p_cause text) TO portolan_service;
+
+REVOKE ALL ON FUNCTION portolan.resolve_instance(p_lookup bytea, p_service text) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.resolve_instance(p_lookup bytea, p_service text) TO portolan_service;
+
+REVOKE ALL ON FUNCTION portolan.resolve_instance_by_id(p_id uuid, p_service text, p_staged boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.resolve_instance_by_id(p_id uuid, p_service text, p_staged boolean) TO portolan_service;
+
+REVOKE ALL ON FUNCTION portolan.ring_heartbeat(p_process_id text, p_program text, p_fingerprint text, p_primary_kek_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.ring_heartbeat(p_process_id text, p_program text, p_fingerprint text, p_primary_kek_id text) TO portolan_api;
+GRANT ALL ON FUNCTION portolan.ring_heartbeat(p_process_id text, p_program text, p_fingerprint text, p_primary_kek_id text) TO portolan_service;
+GRANT ALL ON FUNCTION portolan.ring_heartbeat(p_process_id text, p_program text, p_fingerprint text, p_primary_kek_id text) TO portolan_jobs;
+
+REVOKE ALL ON FUNCTION portolan.rotate_refresh_token(p_digest bytea, p_next_id uuid, p_next_digest bytea, p_next_expires_at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.rotate_refresh_token(p_digest bytea, p_next_id uuid, p_next_digest bytea, p_next_expires_at timestamp with time zone) TO portolan_api;
+
+REVOKE ALL ON FUNCTION portolan.schema_version() FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.schema_version() TO portolan_api;
+GRANT ALL ON FUNCTION portolan.schema_version() TO portolan_service;
+GRANT ALL ON FUNCTION portolan.schema_version() TO portolan_jobs;
+
+REVOKE ALL ON FUNCTION portolan.ship_call_audit(p_spool_id text, p_service text, p_records jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.ship_call_audit(p_spool_id text, p_service text, p_records jsonb) TO portolan_service;
+
+REVOKE ALL ON FUNCTION portolan.spool_position(p_spool_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.spool_position(p_spool_id text) TO portolan_service;
+
+REVOKE ALL ON FUNCTION portolan.store_last_list(p_instance_id uuid, p_service text, p_kind text, p_body text) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.store_last_list(p_instance_id uuid, p_service text, p_kind text, p_body text) TO portolan_service;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE portolan.api_keys TO portolan_api;
+
+GRANT SELECT ON TABLE portolan.audit_calls TO portolan_api;
+
+GRANT SELECT,INSERT ON TABLE portolan.audit_events TO portolan_api;
+GRANT INSERT ON TABLE portolan.audit_events TO portolan_jobs;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE portolan.data_keys TO portolan_api;
+GRANT SELECT,UPDATE ON TABLE portolan.data_keys TO portolan_jobs;
+
+GRANT SELECT,INSERT ON TABLE portolan.install TO portolan_api;
+GRANT SELECT ON TABLE portolan.install TO portolan_jobs;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE portolan.instances TO portolan_api;
+
+GRANT SELECT,INSERT,DELETE ON TABLE portolan.invites TO portolan_api;
+
+GRANT SELECT ON TABLE portolan.kek_usage TO portolan_api;
+GRANT SELECT ON TABLE portolan.kek_usage TO portolan_jobs;
+
+GRANT SELECT ON TABLE portolan.last_known_lists TO portolan_api;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE portolan.login_sessions TO portolan_api;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE portolan.rate_limits TO portolan_api;
+
+GRANT SELECT,INSERT ON TABLE portolan.refresh_tokens TO portolan_api;
+
+GRANT SELECT ON TABLE portolan.ring_heartbeats TO portolan_api;
+GRANT SELECT ON TABLE portolan.ring_heartbeats TO portolan_jobs;
+
+GRANT SELECT ON TABLE portolan.service_health TO portolan_api;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE portolan.service_health TO portolan_jobs;
+
+GRANT SELECT ON TABLE portolan.service_health_changes TO portolan_api;
+GRANT SELECT ON TABLE portolan.service_health_changes TO portolan_jobs;
+
+GRANT SELECT ON TABLE portolan.spool_positions TO portolan_api;
+GRANT SELECT ON TABLE portolan.spool_positions TO portolan_jobs;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE portolan.system_keys TO portolan_api;
+GRANT SELECT,UPDATE ON TABLE portolan.system_keys TO portolan_jobs;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE portolan.users TO portolan_api;
