@@ -40,6 +40,7 @@ export const errorCodes = {
   SESSION_NOT_FOUND: form(404, 'The session does not exist', -32001),
   SETUP_CLOSED: form(404, 'Set-up is already done'),
   SETUP_CODE_INVALID: form(403, 'The set-up code is not valid'),
+  INVITE_INVALID: form(403, 'The invite is not valid'),
   RATE_LIMIT_EXCEEDED: form(429, 'Too many requests'),
 
   // What is asked for.

@@ -35,11 +35,19 @@ export type RouteAnswer<R extends Responses> = {
   };
 }[keyof R & number];
 
-export interface RouteRequest<P, Q, B, A extends RouteAuth> {
+export interface RouteRequest<P, Q, B, A extends RouteAuth> extends ServedRequest {
   readonly params: Parsed<P>;
   readonly query: Parsed<Q>;
   readonly body: Parsed<B>;
   readonly actor: A extends 'none' ? null : Actor;
+}
+
+/** A request as mounting has parsed it by the route's schemas, whose types are known to the handler only. */
+export interface ServedRequest {
+  readonly params: unknown;
+  readonly query: unknown;
+  readonly body: unknown;
+  readonly actor: Actor | null;
   readonly requestId: string;
   readonly clientAddress: string | null;
   readonly userAgent: string | null;
@@ -84,6 +92,12 @@ export interface RouteSpec<P, Q, B, A extends RouteAuth, R extends Responses> ex
   readonly handle: (request: RouteRequest<P, Q, B, A>) => Promise<RouteAnswer<NoInfer<R>>>;
 }
 
+export interface ServedAnswer {
+  readonly status: number;
+  readonly body?: unknown;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
 /** A declared route as mounting and the OpenAPI document see it. */
 export interface Route extends RouteDescription<RouteAuth> {
   readonly request: {
@@ -92,11 +106,7 @@ export interface Route extends RouteDescription<RouteAuth> {
     readonly body?: z.ZodType | undefined;
   };
   readonly responses: Responses;
-  readonly handle: (request: RouteRequest<unknown, unknown, unknown, RouteAuth>) => Promise<{
-    readonly status: number;
-    readonly body?: unknown;
-    readonly headers?: Readonly<Record<string, string>>;
-  }>;
+  readonly handle: (request: ServedRequest) => Promise<ServedAnswer>;
 }
 
 export function defineRoute<

@@ -1,0 +1,140 @@
+/**
+ * Makes an express handler of each declared route: limit, auth, parse, call, answer, in that order. A mutation that
+ * fails is audited here, once; one that succeeds was audited by its service in the transaction of the change.
+ */
+import express, { type Express, type Request, type Response } from 'express';
+import type { z } from 'zod';
+import { AppError, toAppError } from '../errors/appError.js';
+import type { Authenticate } from '../middleware/authenticate.js';
+import { contextOf } from '../middleware/requestContext.js';
+import { requireRole, requireSession } from '../middleware/requireRole.js';
+import { toInvalidFields } from '../middleware/invalidFields.js';
+import { isAudited } from '../services/auditedError.js';
+import type { Actor } from '../services/changeAudit.js';
+import type { RateLimits } from '../services/rateLimits.js';
+import type { Route, RouteResponse, ServedAnswer } from './defineRoute.js';
+
+export interface FailedMutation {
+  readonly route: Route;
+  readonly actor: Actor | null;
+  readonly error: AppError;
+  readonly targetId: string | null;
+  readonly requestId: string;
+  readonly clientAddress: string | null;
+  readonly userAgent: string | null;
+}
+
+export interface MountParts {
+  readonly authenticate: Authenticate;
+  readonly rateLimits: Pick<RateLimits, 'consume'>;
+  /** Writes the audit row of a mutation that failed; never throws. */
+  readonly recordFailure: (failed: FailedMutation) => Promise<void>;
+}
+
+export function mountRoutes(app: Express, routes: readonly Route[], parts: MountParts): void {
+  const router = express.Router({ caseSensitive: true, strict: true });
+  for (const route of routes) {
+    router[route.method](route.path, (request, response) => serve(route, parts, request, response));
+  }
+  app.use(router);
+}
+
+async function serve(route: Route, parts: MountParts, request: Request, response: Response): Promise<void> {
+  const context = contextOf(request);
+  context.route = route.path;
+  let actor: Actor | null = null;
+  try {
+    actor = route.auth === 'none' ? null : await parts.authenticate(request);
+    if (actor !== null && route.auth !== 'none') requireRole(actor, route.auth);
+    if (actor !== null && route.personalKeys === false) requireSession(actor);
+    if (route.limit !== undefined) {
+      await parts.rateLimits.consume(route.limit, actor?.userId ?? context.clientAddress ?? 'unknown');
+    }
+    const { requestId, clientAddress, userAgent } = context;
+    const answer = await route.handle({
+      ...parseRequest(route, request),
+      actor,
+      requestId,
+      clientAddress,
+      userAgent,
+      signal: abortedWith(response),
+    });
+    send(route, response, answer);
+  } catch (thrown) {
+    // Nobody signed in and nothing was attempted: that is counted and logged, and no change to tell of.
+    const isAttempt = route.audit !== undefined && (actor !== null || route.auth === 'none');
+    if (isAttempt && !isAudited(thrown)) {
+      const { requestId, clientAddress, userAgent } = context;
+      await parts.recordFailure({
+        route,
+        actor,
+        error: toAppError(thrown),
+        targetId: targetOf(request),
+        requestId,
+        clientAddress,
+        userAgent,
+      });
+    }
+    throw thrown;
+  }
+}
+
+function parseRequest(
+  { request: schemas }: Route,
+  request: Request,
+): { readonly params: unknown; readonly query: unknown; readonly body: unknown } {
+  const wrong: z.core.$ZodIssue[] = [];
+  const parse = (schema: z.ZodType | undefined, value: unknown, place: string): unknown => {
+    if (schema === undefined) return undefined;
+    const parsed = schema.safeParse(value);
+    if (parsed.success) return parsed.data;
+    wrong.push(
+      ...parsed.error.issues.map((issue) => ({
+        ...issue,
+        path: [...(place === '' ? [] : [place]), ...issue.path],
+      })),
+    );
+    return undefined;
+  };
+  const params = parse(schemas.params, request.params, 'path');
+  const query = parse(schemas.query, request.query, 'query');
+  const body = parse(schemas.body, request.body ?? {}, '');
+  if (wrong.length > 0) {
+    throw new AppError('INVALID_REQUEST', `${wrong.length} wrong members in the request`, {
+      publicDetail: 'See `errors` for what to change.',
+      fields: toInvalidFields(wrong),
+    });
+  }
+  return { params, query, body };
+}
+
+function send(route: Route, response: Response, answer: ServedAnswer): void {
+  const declared: RouteResponse | undefined = route.responses[answer.status];
+  if (declared === undefined)
+    throw new Error(`${route.operationId} answers ${answer.status}, which it does not declare`);
+  response.setHeader('cache-control', 'no-store');
+  for (const [name, value] of Object.entries(answer.headers ?? {})) response.setHeader(name, value);
+  response.status(answer.status);
+  if (declared.schema === undefined) return void response.end();
+  // What the schema does not name does not leave.
+  const body = declared.schema.parse(answer.body);
+  const { contentType = 'application/json' } = declared;
+  response.setHeader('content-type', contentType);
+  response.end(typeof body === 'string' && contentType !== 'application/json' ? body : JSON.stringify(body));
+}
+
+function abortedWith(response: Response): AbortSignal {
+  const abort = new AbortController();
+  response.once('close', () => {
+    if (!response.writableFinished) abort.abort();
+  });
+  return abort.signal;
+}
+
+const targetForm = /^[A-Za-z0-9_.-]{1,64}$/;
+
+/** The path's own name for the target, for the audit of a failure; nothing else that the request says. */
+function targetOf({ params }: Request): string | null {
+  const given = params['id'] ?? params['serviceType'];
+  return typeof given === 'string' && targetForm.test(given) ? given : null;
+}
