@@ -1,0 +1,102 @@
+/**
+ * The internal endpoint of a service process, for tests of the main API: real HTTP on the loopback, the real check of the
+ * caller's signature, the real database role of a service process and the real opening of what was staged. What stands in
+ * for the world outside is the answer of the "real service", which goes by the credential:
+ *
+ *   good-<name> is accepted as <name>, anything else is rejected; `behave` says otherwise.
+ */
+import { once } from 'node:events';
+import { createServer, type IncomingMessage } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { ServiceDefinition } from '../../backend/src/catalog/serviceDefinition.js';
+import { createCredentialOpener } from '../../backend/src/services/credentialOpener.js';
+import { createInstanceLookup } from '../../backend/src/services/instanceLookup.js';
+import type { ChangeSource, SealedInstance } from '../../backend/src/services/instanceResolver.js';
+import { verifyInternalCall } from '../../backend/src/services/internalCalls.js';
+import type { VerificationKeys } from '../../backend/src/services/jwtKeys.js';
+import type { ProbeAnswer } from '../../backend/src/services/probeClient.js';
+import type { Installation } from './installation.js';
+
+export interface SeenProbe {
+  readonly instanceId: string;
+  readonly staged: boolean;
+  readonly fields: ReadonlyMap<string, string>;
+}
+
+export interface ProbeEdge extends AsyncDisposable {
+  readonly port: number;
+  readonly seen: readonly SeenProbe[];
+  /** How the service answers from now on. */
+  behave(answer: (probe: SeenProbe) => Promise<ProbeAnswer> | ProbeAnswer): void;
+}
+
+const neverUp: ChangeSource = { isUp: false, onChange: () => () => undefined };
+
+export async function startProbeEdge(
+  site: Installation,
+  keys: VerificationKeys,
+  getDefinition: () => ServiceDefinition,
+): Promise<ProbeEdge> {
+  const lookup = createInstanceLookup(site.db.pool('service'));
+  const seen: SeenProbe[] = [];
+  let behaviour: (probe: SeenProbe) => Promise<ProbeAnswer> | ProbeAnswer = byCredential;
+
+  const answer = async (request: IncomingMessage): Promise<{ status: number; body: unknown }> => {
+    const definition = getDefinition();
+    const path = /^\/internal\/v1\/instances\/([0-9a-f-]{36})\/probe$/.exec(request.url ?? '');
+    const bearer = request.headers.authorization?.replace('Bearer ', '') ?? '';
+    const { instanceId } = verifyInternalCall(keys, bearer, definition.name);
+    if (path?.[1] !== instanceId || request.method !== 'POST') return { status: 404, body: {} };
+    const { staged } = JSON.parse(await readText(request)) as { staged: boolean };
+    const sealed = await lookup.byId(instanceId, definition.name, { staged });
+    if (sealed === null) return { status: 404, body: {} };
+    const probe = { instanceId, staged, fields: openFields(site, definition, sealed) };
+    seen.push(probe);
+    return { status: 200, body: await behaviour(probe) };
+  };
+
+  const server = createServer((request, response) => {
+    answer(request).then(
+      ({ status, body }) => {
+        response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+      },
+      () => response.writeHead(401).end('{}'),
+    );
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return {
+    port: (server.address() as AddressInfo).port,
+    seen,
+    behave: (next) => void (behaviour = next),
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections();
+      server.close();
+      await once(server, 'close');
+    },
+  };
+}
+
+function byCredential({ fields }: SeenProbe): ProbeAnswer {
+  const key = fields.get('token');
+  if (key === undefined) return { outcome: 'accepted' };
+  const name = /^good-(.+)$/.exec(key)?.[1];
+  return name === undefined
+    ? { outcome: 'rejected', reason: 'Notes did not accept this key. Check that it was copied whole.' }
+    : { outcome: 'accepted', identity: { id: '7', label: name } };
+}
+
+function openFields(
+  site: Installation,
+  definition: ServiceDefinition,
+  sealed: SealedInstance,
+): ReadonlyMap<string, string> {
+  using opener = createCredentialOpener({ definition, vault: site.vault, changes: neverUp });
+  return opener.open(sealed).fields;
+}
+
+async function readText(request: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of request) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks).toString('utf8');
+}
