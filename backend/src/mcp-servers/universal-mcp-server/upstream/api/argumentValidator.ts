@@ -1,0 +1,150 @@
+/**
+ * Checks the arguments of a call against the tool's JSON Schema before anything is sent, fills in its defaults, and says
+ * what is wrong in words that a model can act on.
+ */
+import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import ajvFormats from 'ajv-formats';
+import { AppError, type InvalidField } from '../../../../errors/appError.js';
+import { isJsonObject, type JsonObject } from '../../protocol/jsonRpc.js';
+
+export type ArgumentCheck =
+  | { readonly kind: 'fits'; readonly given: JsonObject }
+  | { readonly kind: 'wrong'; readonly problems: readonly InvalidField[] };
+
+export type CheckArguments = (given: unknown) => ArgumentCheck;
+
+/** Listing every fault of a huge document is a way to exhaust us: above this size only the first is named. */
+const fullReportCharsMax = 16_384;
+const problemsMax = 8;
+const expectedCharsMax = 240;
+
+const settings = {
+  strict: false,
+  validateSchema: false,
+  addUsedSchema: false,
+  useDefaults: true,
+  logger: false,
+} as const;
+
+const dialects = new Map<string, Ajv>();
+
+/** @throws AppError CONFIG_INVALID when the schema cannot be compiled. */
+export function compileArguments(schema: JsonObject): CheckArguments {
+  const validate = compileSchema(schema, false);
+  let explain: ValidateFunction | null = null;
+  const hasDefaults = JSON.stringify(schema).includes('"default":');
+  return (raw) => {
+    const given = raw ?? {};
+    if (!isJsonObject(given)) {
+      return { kind: 'wrong', problems: [{ pointer: '', message: 'must be an object' }] };
+    }
+    const filled = hasDefaults ? structuredClone(given) : given;
+    if (validate(filled)) return { kind: 'fits', given: filled };
+    let errors = validate.errors ?? [];
+    if (JSON.stringify(filled).length <= fullReportCharsMax) {
+      explain ??= compileSchema(schema, true);
+      explain(structuredClone(given));
+      errors = explain.errors ?? errors;
+    }
+    return { kind: 'wrong', problems: toProblems(errors) };
+  };
+}
+
+/** For answers: whether a value has the declared form. @throws AppError CONFIG_INVALID */
+export function compileCheck(schema: JsonObject): (value: unknown) => boolean {
+  const validate = compileSchema(schema, false, { useDefaults: false });
+  return (value) => validate(value);
+}
+
+function compileSchema(
+  schema: JsonObject,
+  allErrors: boolean,
+  more: { readonly useDefaults?: boolean } = {},
+): ValidateFunction {
+  const { $id: _, ...rest } = schema;
+  const legacy = /draft-0[467]/.test(typeof schema.$schema === 'string' ? schema.$schema : '');
+  try {
+    return dialectOf({ legacy, allErrors, unicode: true, ...more }).compile(rest);
+  } catch {
+    // Patterns of OpenAPI documents are often no valid `u` expressions; they may still be valid without.
+    try {
+      return dialectOf({ legacy, allErrors, unicode: false, ...more }).compile(rest);
+    } catch (error) {
+      throw new AppError('CONFIG_INVALID', 'the schema of a tool cannot be compiled', { cause: error });
+    }
+  }
+}
+
+function dialectOf(choice: {
+  readonly legacy: boolean;
+  readonly allErrors: boolean;
+  readonly unicode: boolean;
+  readonly useDefaults?: boolean;
+}): Ajv {
+  const key = JSON.stringify(choice);
+  let ajv = dialects.get(key);
+  if (ajv === undefined) {
+    const Dialect = choice.legacy ? Ajv : Ajv2020;
+    ajv = new Dialect({
+      ...settings,
+      verbose: choice.allErrors,
+      allErrors: choice.allErrors,
+      unicodeRegExp: choice.unicode,
+      useDefaults: choice.useDefaults ?? true,
+    });
+    ajvFormats.default(ajv);
+    dialects.set(key, ajv);
+  }
+  return ajv;
+}
+
+function toProblems(errors: readonly ErrorObject[]): InvalidField[] {
+  const problems = new Map<string, InvalidField>();
+  for (const error of errors) {
+    const problem = toProblem(error);
+    if (problems.size < problemsMax) problems.set(`${problem.pointer} ${problem.message}`, problem);
+  }
+  return [...problems.values()];
+}
+
+function toProblem(error: ErrorObject): InvalidField {
+  const { instancePath: at, keyword, message = 'is not valid' } = error;
+  const parameters = error.params as Readonly<Record<string, unknown>>;
+  const under = (name: unknown): string =>
+    `${at}/${String(name).replaceAll('~', '~0').replaceAll('/', '~1')}`;
+  switch (keyword) {
+    case 'required': {
+      const name = String(parameters.missingProperty);
+      return { pointer: under(name), message: `is required${toExpected(propertyOf(error, name))}` };
+    }
+    case 'additionalProperties':
+    case 'unevaluatedProperties': {
+      const known = Object.keys(propertiesOf(error));
+      const hint = known.length === 0 ? '' : `; known are ${known.slice(0, 40).join(', ')}`;
+      const name = parameters.additionalProperty ?? parameters.unevaluatedProperty;
+      return { pointer: under(name), message: `is not known${hint}` };
+    }
+    case 'enum': {
+      const allowed = Array.isArray(parameters.allowedValues) ? parameters.allowedValues : [];
+      return { pointer: at, message: `must be one of ${JSON.stringify(allowed).slice(0, expectedCharsMax)}` };
+    }
+    default:
+      return { pointer: at, message: `${message}${toExpected(error.parentSchema)}` };
+  }
+}
+
+function propertiesOf({ parentSchema }: ErrorObject): JsonObject {
+  const properties: unknown = parentSchema?.properties;
+  return isJsonObject(properties) ? properties : {};
+}
+
+const propertyOf = (error: ErrorObject, name: string): unknown => propertiesOf(error)[name];
+
+/** The schema of the place, cut to a length that helps. */
+function toExpected(schema: unknown): string {
+  if (!isJsonObject(schema)) return '';
+  const { title: _title, default: _default, examples: _examples, ...form } = schema;
+  const text = JSON.stringify(form);
+  return text.length > expectedCharsMax ? '' : ` (expected: ${text})`;
+}

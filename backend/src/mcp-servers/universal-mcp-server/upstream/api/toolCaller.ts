@@ -1,0 +1,110 @@
+/**
+ * Calls a tool: checks the arguments, looks for a kept answer, sends the request with the caller's credential, reads the
+ * answer, and notes what it says about the credential.
+ */
+import { LRUCache } from 'lru-cache';
+import type { ServiceDefinition } from '../../../../catalog/serviceDefinition.js';
+import type { EgressResponse } from '../../../../egress/egressCall.js';
+import type { EgressClient } from '../../../../egress/egressClient.js';
+import { AppError } from '../../../../errors/appError.js';
+import type { CredentialValues } from '../../../../services/credentialValues.js';
+import type { ResolvedInstance } from '../../../../services/resolvedInstance.js';
+import { toAnswerKey, type AnswerCache } from './answerCache.js';
+import type { OutgoingRequest } from './requestPlan.js';
+import { createRetryBudget, sendWithRetries } from './retryPolicy.js';
+import type { ToolOutcome } from './toolOutcome.js';
+import type { ToolPlan } from './toolPlan.js';
+
+/** Whose call it is, and with what. */
+export interface CallTerms {
+  readonly instance: ResolvedInstance;
+  readonly values: CredentialValues;
+}
+
+/** What a call showed about an instance. `cause` is for its owner and names no value. */
+export interface StateNote {
+  readonly instanceId: string;
+  readonly state: Extract<ResolvedInstance['state'], 'ready' | 'needs_reauth'>;
+  readonly cause: string | null;
+}
+
+/**
+ * @throws AppError UPSTREAM_TIMEOUT, UPSTREAM_UNREACHABLE, UPSTREAM_FAILED, EGRESS_DENIED, SERVICE_SATURATED,
+ * CREDENTIAL_MISSING, INVALID_REQUEST (a stored value that no header can carry); or the signal's reason.
+ */
+export type CallTool = (
+  plan: ToolPlan,
+  given: unknown,
+  terms: CallTerms,
+  signal: AbortSignal,
+) => Promise<ToolOutcome>;
+
+/** As long as a process may see an older row of an instance, and a little more. */
+const notedMs = 10_000;
+
+export function createToolCaller(options: {
+  readonly definition: Pick<ServiceDefinition, 'limits'>;
+  readonly retry: NonNullable<ServiceDefinition['api']>['retry'];
+  readonly egress: Pick<EgressClient, 'send'>;
+  readonly answers: AnswerCache;
+  readonly recordState: (note: StateNote) => void;
+}): CallTool {
+  const { definition, retry, egress, answers, recordState } = options;
+  const maxBytes = definition.limits.maxResponseBytes;
+  const budget = createRetryBudget();
+  const noted = new LRUCache<string, ResolvedInstance['state']>({ max: 10_000, ttl: notedMs });
+  const once = { ...retry, attempts: 1 };
+
+  const note = (instance: ResolvedInstance, state: StateNote['state'], cause: string | null): void => {
+    const key = `${instance.id} ${instance.credentialRevision}`;
+    if ((noted.get(key) ?? instance.state) === state) return;
+    noted.set(key, state);
+    recordState({ instanceId: instance.id, state, cause });
+  };
+
+  const exchange = async (
+    plan: ToolPlan,
+    request: OutgoingRequest,
+    signal: AbortSignal,
+  ): Promise<ToolOutcome> => {
+    const { reader, pages } = plan.works();
+    const deadline = performance.now() + plan.timeoutMs;
+    const send = (one: OutgoingRequest): Promise<EgressResponse> =>
+      sendWithRetries(
+        (leftMs) => egress.send({ method: plan.method, ...one, maxBytes, totalTimeoutMs: leftMs }, signal),
+        plan.isRepeatable ? retry : once,
+        { budget, deadline, signal },
+      );
+    const first = await send(request);
+    return pages === null ? reader.read(first) : pages.collect(request, first, send);
+  };
+
+  return async (plan, given, terms, signal) => {
+    const { instance, values } = terms;
+    const { check, build } = plan.works();
+    const checked = check(given);
+    if (checked.kind === 'wrong') return { kind: 'invalidArguments', problems: checked.problems };
+
+    const key = plan.cacheTtlMs > 0 ? toAnswerKey(instance, plan.name, checked.given) : null;
+    const kept = key === null ? undefined : answers.find(key);
+    if (kept !== undefined) return kept;
+
+    let request: OutgoingRequest;
+    try {
+      request = build(checked.given, values);
+    } catch (error) {
+      if (error instanceof AppError && error.code === 'INVALID_PARAMS') {
+        return { kind: 'invalidArguments', problems: error.options.fields ?? [] };
+      }
+      throw error;
+    }
+    const outcome = await exchange(plan, request, signal);
+    if (outcome.kind === 'answered') {
+      note(instance, 'ready', null);
+      if (key !== null) answers.keep(key, outcome, plan.cacheTtlMs);
+    } else if (outcome.kind === 'credentialRefused') {
+      note(instance, 'needs_reauth', `The service answered with status ${outcome.status}.`);
+    }
+    return outcome;
+  };
+}

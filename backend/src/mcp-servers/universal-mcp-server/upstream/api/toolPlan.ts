@@ -1,0 +1,76 @@
+/** What a declared or imported tool comes to once and for all: how it is listed, checked, sent and read. */
+import type { ApiDefinition, ApiTool } from '../../../../catalog/serviceDefinition.js';
+import type { Destination } from '../../../../egress/destination.js';
+import { isJsonObject, type JsonObject } from '../../protocol/jsonRpc.js';
+import { compileAnswerReader, type AnswerReader } from './answerReading.js';
+import { compileArguments, type CheckArguments } from './argumentValidator.js';
+import { compilePageTurner, type PageTurner } from './pagination.js';
+import { compileRequest, type BuildRequest } from './requestPlan.js';
+
+export interface ToolPlan {
+  readonly name: string;
+  /** As `tools/list` shows it. */
+  readonly listed: JsonObject;
+  readonly isReadOnly: boolean;
+  /** GET, or marked idempotent or read-only: it may be sent again. */
+  readonly isRepeatable: boolean;
+  readonly method: ApiTool['request']['method'];
+  /** In the order of the schema's `required`. */
+  readonly required: readonly string[];
+  readonly properties: JsonObject;
+  readonly timeoutMs: number;
+  readonly cacheTtlMs: number;
+  /** The costly parts, made at the first use. @throws AppError CONFIG_INVALID */
+  works(): ToolWorks;
+}
+
+export interface ToolWorks {
+  readonly check: CheckArguments;
+  readonly build: BuildRequest;
+  readonly reader: AnswerReader;
+  /** Only for GET, where the definition has pages. */
+  readonly pages: PageTurner | null;
+}
+
+export interface PlanContext {
+  readonly api: ApiDefinition;
+  readonly timeoutMs: number;
+  readonly refusalStatuses: ReadonlySet<number>;
+  readonly userAgent: string;
+  readonly parse: (url: string) => Destination;
+}
+
+export function toToolPlan(tool: ApiTool, context: PlanContext): ToolPlan {
+  const { api } = context;
+  const { name, title, description, inputSchema, outputSchema, annotations, request } = tool;
+  const isReadOnly = annotations.readOnlyHint ?? request.method === 'GET';
+  let made: ToolWorks | null = null;
+  const make = (): ToolWorks => {
+    const reader = compileAnswerReader(api, tool, context.refusalStatuses);
+    return {
+      check: compileArguments(inputSchema),
+      build: compileRequest(api, tool, context),
+      reader,
+      pages: request.method === 'GET' ? compilePageTurner(api.pagination, reader) : null,
+    };
+  };
+  return {
+    name,
+    listed: Object.freeze({
+      name,
+      ...(title === null ? {} : { title }),
+      description,
+      inputSchema,
+      ...(outputSchema === null ? {} : { outputSchema }),
+      ...(Object.keys(annotations).length === 0 ? {} : { annotations }),
+    }),
+    isReadOnly,
+    isRepeatable: request.method === 'GET' || isReadOnly || annotations.idempotentHint === true,
+    method: request.method,
+    required: Array.isArray(inputSchema.required) ? inputSchema.required.map(String) : [],
+    properties: isJsonObject(inputSchema.properties) ? inputSchema.properties : {},
+    timeoutMs: tool.timeoutMs ?? context.timeoutMs,
+    cacheTtlMs: tool.cacheTtlMs,
+    works: () => (made ??= make()),
+  };
+}
