@@ -1,6 +1,7 @@
 /**
  * Drives the project's own PM2 through its command line, in a home of its own (`pm2Home.ts`). PM2 is under the AGPL: it
- * is run, never imported. The daemon starts with a clean environment, because its children in cluster mode inherit it.
+ * is run, never imported. It runs with a clean environment: its children in cluster mode inherit that of the daemon, and
+ * a reload would write that of the command line into the environment of the app.
  */
 import { execFile, spawn } from 'node:child_process';
 import { join } from 'node:path';
@@ -26,7 +27,7 @@ export interface Pm2Options {
   readonly projectRoot: string;
   /** PM2_HOME. */
   readonly home: string;
-  /** The environment that `ecosystem.config.js` is loaded with. */
+  /** The caller's; what PM2 needs of it is picked. */
   readonly env: NodeJS.ProcessEnv;
 }
 
@@ -47,59 +48,56 @@ export function createPm2({ projectRoot, home, env }: Pm2Options) {
     // Each app says itself when it is ready; this bounds how long a reload waits for it.
     PM2_GRACEFUL_LISTEN_TIMEOUT: '15000',
   };
-  const daemonEnv = { ...pick(env, ['PATH', 'HOME', 'USER', 'LANG', 'TZ', 'TMPDIR']), ...own };
-  const callerEnv = { ...withoutPm2(env), ...own };
+  const cleanEnv = { ...pick(env, ['PATH', 'HOME', 'USER', 'LANG', 'TZ', 'TMPDIR']), ...own };
 
   const daemonPid = (): number => readPid(join(home, 'pm2.pid'));
   const isRunning = (): boolean => isAlive(daemonPid());
 
-  const call = (args: readonly string[], timeoutMs: number, callEnv: NodeJS.ProcessEnv): Promise<string> =>
-    runToEnd(process.execPath, [program, ...args], { cwd: projectRoot, env: callEnv, timeoutMs });
+  const call = (args: readonly string[], timeoutMs: number): Promise<string> =>
+    runToEnd(process.execPath, [program, ...args], { cwd: projectRoot, env: cleanEnv, timeoutMs });
 
-  /** Changes go through a daemon that is already there, so that none is started with the caller's environment. */
-  const act = async (args: readonly string[], timeoutMs: number): Promise<void> => {
-    if (!isRunning()) await call(['ping'], listTimeoutMs, daemonEnv);
-    await call(args, timeoutMs, callerEnv);
-  };
+  const list = async (): Promise<Pm2App[]> =>
+    isRunning() ? parseProcessList(await call(['jlist'], listTimeoutMs)) : [];
 
   return {
     home,
     daemonPid,
     isRunning,
 
-    /** Starts the apps of a configuration file, or those that are named; one that runs already is restarted. */
-    start: (file: string, only?: readonly string[]) => act(['start', file, ...named(only)], startTimeoutMs),
+    /** Starts the named apps of a configuration file; one that runs already is restarted. */
+    async start(file: string, only: readonly string[]): Promise<void> {
+      if (only.length > 0) await call(['start', file, '--only', only.join(',')], startTimeoutMs);
+    },
 
     /** Replaces running apps without losing a call, and takes up what changed in their configuration. */
-    reload: (file: string, only?: readonly string[]) =>
-      act(['reload', file, ...named(only), '--update-env'], startTimeoutMs),
+    async reload(file: string, only: readonly string[]): Promise<void> {
+      if (only.length > 0) await call(['reload', file, '--only', only.join(',')], startTimeoutMs);
+    },
 
-    /** Stops apps (PM2 waits for their drain) and forgets them. Names that it does not know are no error. */
+    /** Stops apps side by side (PM2 waits for their drain) and forgets them. Names that it does not know are no error. */
     async remove(names: readonly string[]): Promise<void> {
-      if (names.length === 0 || !isRunning()) return;
-      await call(['delete', ...names], stopTimeoutMs, callerEnv);
+      const known = (await list()).map(({ name }) => name).filter((name) => names.includes(name));
+      // A pattern, because PM2 takes a list of names one after the other.
+      if (known.length > 0) await call(['delete', `/^(?:${[...new Set(known)].join('|')})$/`], stopTimeoutMs);
     },
 
     /** What runs, or an empty list when there is no daemon; it never starts one. */
-    async list(): Promise<Pm2App[]> {
-      if (!isRunning()) return [];
-      return parseProcessList(await call(['jlist'], listTimeoutMs, daemonEnv));
-    },
+    list,
 
     /** Stops everything, the daemon included. */
     async kill(): Promise<void> {
       const pid = daemonPid();
       if (!isAlive(pid)) return;
-      await call(['kill'], stopTimeoutMs, daemonEnv);
+      await call(['kill'], stopTimeoutMs);
       await untilGone(pid, 10_000);
     },
 
     /** Any command of PM2's in front of the user; resolves with its exit code. */
     async passOn(args: readonly string[]): Promise<number> {
-      if (!isRunning()) await call(['ping'], listTimeoutMs, daemonEnv);
+      if (!isRunning()) await call(['ping'], listTimeoutMs);
       const child = spawn(process.execPath, [program, ...args], {
         cwd: projectRoot,
-        env: callerEnv,
+        env: { ...withoutPm2(env), ...own },
         stdio: 'inherit',
       });
       return await new Promise((resolve, reject) => {
@@ -110,9 +108,9 @@ export function createPm2({ projectRoot, home, env }: Pm2Options) {
   };
 }
 
-/** Reads the answer of `pm2 jlist`: the line that begins with `[`; notices may stand before it. */
+/** Reads the answer of `pm2 jlist`: the line that is a JSON list; notices, `[PM2] …` among them, may stand before it. */
 export function parseProcessList(output: string): Pm2App[] {
-  const line = output.split('\n').findLast((text) => text.startsWith('['));
+  const line = output.split('\n').findLast((text) => /^\[(?:\{|\])/.test(text));
   if (line === undefined) throw new Error(`pm2 jlist gave no list: ${output.slice(0, 200)}`);
   const processes = JSON.parse(line) as JlistEntry[];
   return processes.map(({ name, pid, monit, pm2_env: app }) => ({
@@ -160,9 +158,6 @@ async function runToEnd(
     });
   });
 }
-
-const named = (only: readonly string[] | undefined): string[] =>
-  only === undefined ? [] : ['--only', only.join(',')];
 
 function pick(env: NodeJS.ProcessEnv, names: readonly string[]): NodeJS.ProcessEnv {
   return Object.fromEntries(names.flatMap((name) => (env[name] === undefined ? [] : [[name, env[name]]])));

@@ -44,3 +44,8 @@ export function readEnv(source: NodeJS.ProcessEnv = process.env): Env {
 export function readReferencedEnv(name: string, source: NodeJS.ProcessEnv = process.env): string | undefined {
   return source[name];
 }
+
+/** The whole environment of the caller, for programs that are started on its behalf. */
+export function readCallerEnv(source: NodeJS.ProcessEnv = process.env): NodeJS.ProcessEnv {
+  return { ...source };
+}
