@@ -1,0 +1,107 @@
+/**
+ * Starts a child in a process group of its own, with exactly the environment it is given, and ends the whole tree:
+ * TERM, a grace period, then KILL for whatever is left of it (F11). A child cannot outlive this process: the kernel
+ * kills it with its parent where `setpriv` is there, and `ownershipMark` finds the rest.
+ */
+import { spawn, type ChildProcessByStdio } from 'node:child_process';
+import { accessSync, constants } from 'node:fs';
+import type { Readable, Writable } from 'node:stream';
+import { findMarked, markName, signal } from './ownershipMark.js';
+
+export interface ChildCommand {
+  readonly file: string;
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly cwd: string;
+}
+
+export interface ChildExit {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  /** The command could not be started at all: not found, not executable. Holds a system error code. */
+  readonly failure: string | null;
+}
+
+export interface Child {
+  readonly stdin: Writable;
+  readonly stdout: Readable;
+  readonly stderr: Readable;
+  /** Resolves when the child itself is gone; never rejects. */
+  readonly exited: Promise<ChildExit>;
+  /** Ends the child and everything it started; resolves when nothing of it is left. Later calls give the same promise. */
+  stop(): Promise<void>;
+}
+
+export const stopGraceMs = 2_000;
+
+export function spawnChild(command: ChildCommand, mark: string, graceMs = stopGraceMs): Child {
+  const bound = setpriv === null ? [] : [setpriv, '--pdeathsig', 'KILL', '--'];
+  const [file = command.file, ...args] = [...bound, command.file, ...command.args];
+  const child: ChildProcessByStdio<Writable, Readable, Readable> = spawn(file, args, {
+    cwd: command.cwd,
+    env: { ...command.env, [markName]: mark },
+    stdio: ['pipe', 'pipe', 'pipe'],
+    detached: true,
+    windowsHide: true,
+  });
+  const exited = new Promise<ChildExit>((resolve) => {
+    // A spawn error carries the arguments; only its code is taken.
+    child.once('error', (error: NodeJS.ErrnoException) =>
+      resolve({ code: null, signal: null, failure: error.code ?? 'unknown' }),
+    );
+    child.once('exit', (code, by) => resolve({ code, signal: by, failure: null }));
+  });
+  // EPIPE and resets: the exit says all there is to say.
+  for (const stream of [child.stdin, child.stdout, child.stderr]) stream.on('error', () => {});
+
+  let stopping: Promise<void> | null = null;
+  const stop = async (): Promise<void> => {
+    const { pid } = child;
+    if (pid === undefined) return;
+    child.stdin.end();
+    const isRunning = (): boolean => child.exitCode === null && child.signalCode === null;
+    // The group's number stays ours as long as its leader was not reaped; afterwards only the mark tells.
+    if (isRunning()) signal(-pid, 'SIGTERM');
+    for (const { pid: other } of await findMarked(mark)) if (other !== pid) signal(other, 'SIGTERM');
+    const deadline = performance.now() + graceMs;
+    while ((isRunning() || (await findMarked(mark)).length > 0) && performance.now() < deadline) {
+      await delay(Math.min(pollMs, graceMs / 10));
+    }
+    if (isRunning()) signal(-pid, 'SIGKILL');
+    for (let round = 0; round < killRoundsMax; round += 1) {
+      const left = await findMarked(mark);
+      if (left.length === 0) break;
+      for (const { pid: other } of left) signal(other, 'SIGKILL');
+      await delay(10);
+    }
+    await exited;
+    for (const stream of [child.stdin, child.stdout, child.stderr]) stream.destroy();
+  };
+  return {
+    stdin: child.stdin,
+    stdout: child.stdout,
+    stderr: child.stderr,
+    exited,
+    stop: () => (stopping ??= stop()),
+  };
+}
+
+const pollMs = 50;
+const killRoundsMax = 100;
+
+const delay = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** util-linux's setpriv, which has the kernel kill a child whose parent died; null where it is not installed. */
+const setpriv = findExecutable(['/usr/bin/setpriv', '/bin/setpriv']);
+
+function findExecutable(paths: readonly string[]): string | null {
+  for (const path of paths) {
+    try {
+      accessSync(path, constants.X_OK);
+      return path;
+    } catch {
+      // not this one
+    }
+  }
+  return null;
+}
