@@ -2,6 +2,8 @@
 const base = {
   rootDir: import.meta.dirname,
   testEnvironment: '<rootDir>/tests/support/nodeEnvironment.mjs',
+  // Processes are real and cores are shared; what promises to be quick measures itself.
+  testTimeout: 20_000,
   extensionsToTreatAsEsm: ['.ts'],
   moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },
   transform: {

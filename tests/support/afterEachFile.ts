@@ -23,4 +23,4 @@ afterAll(async () => {
     return { isDone: value.length === 0, value };
   });
   if (left.length > 0) throw new Error(`left behind by this test file: ${left.join(', ')}`);
-});
+}, 10_000);

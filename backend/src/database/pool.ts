@@ -77,7 +77,8 @@ export function createPool(options: PoolOptions): DatabasePool {
   pool.on('error', (error) => options.onIdleError?.(error));
 
   const checkOut = async (): Promise<PoolClient> => {
-    if (pool.waitingCount >= waitingMax) {
+    // Those for whom an idle connection is there are in the queue too, until the next tick.
+    if (pool.waitingCount >= waitingMax + pool.idleCount) {
       throw new AppError('DATABASE_UNAVAILABLE', `${waitingMax} callers already wait for a connection`, {
         retryAfterSeconds: 1,
       });
