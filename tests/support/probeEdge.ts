@@ -56,12 +56,9 @@ export async function startProbeEdge(
   };
 
   const server = createServer((request, response) => {
-    answer(request).then(
-      ({ status, body }) => {
-        response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
-      },
-      () => response.writeHead(401).end('{}'),
-    );
+    const send = ({ status, body }: { status: number; body: unknown }): void =>
+      void response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+    answer(request).then(send, () => send({ status: 401, body: {} }));
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');

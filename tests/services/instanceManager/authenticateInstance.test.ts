@@ -1,17 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
 import type { AppError } from '../../../backend/src/errors/appError.js';
+import { refusalOf } from './refusal.js';
 import { openConnectedSite, type ConnectedSite } from '../../support/connectedSite.js';
 
 const notes = { service: 'notes', label: 'default' };
-
-async function refusalOf(work: Promise<unknown>): Promise<AppError> {
-  try {
-    await work;
-  } catch (error) {
-    return error as AppError;
-  }
-  throw new Error('nothing was refused');
-}
 
 async function rowsOf(bench: ConnectedSite, table: string): Promise<Record<string, unknown>[]> {
   const root = await bench.site.db.superuser();
@@ -97,7 +89,9 @@ describe('connecting a service', () => {
     });
     expect((await wrong({ apiKey: 'abc\r\nEvil: 1' })).fields?.[0]?.pointer).toBe('/apiKey');
     expect((await wrong({ apiKey: 'Evil\u4f60\u597d' })).fields?.[0]?.pointer).toBe('/apiKey');
-    expect((await wrong({ apiKey: 'good-a', additionalCredentials: { other: 'Evil' } })).fields).toHaveLength(1);
+    expect((await wrong({ apiKey: 'good-a', additionalCredentials: { other: 'Evil' } })).fields).toHaveLength(
+      1,
+    );
     expect(
       (await wrong({ apiKey: 'good-a', additionalCredentials: { token: 'good-b' } })).fields,
     ).toHaveLength(1);

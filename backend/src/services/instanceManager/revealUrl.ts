@@ -4,7 +4,7 @@
  */
 import { AppError } from '../../errors/appError.js';
 import type { Queryable } from '../../database/queryable.js';
-import { listInstances, type Instance } from '../../stores/instancesStore.js';
+import { findInstance, listInstances, type Instance } from '../../stores/instancesStore.js';
 import { recordActorChange, type Actor } from '../changeAudit.js';
 import {
   asSelf,
@@ -14,7 +14,6 @@ import {
   type InstanceName,
   type InstanceParts,
 } from './instanceParts.js';
-import { findInstance } from '../../stores/instancesStore.js';
 import {
   toInstanceUrl,
   toInstanceView,
@@ -55,12 +54,12 @@ export async function showInstance(
 }
 
 /** I03: all instances of the caller. */
-export function showInstances(parts: InstanceParts, actor: Actor): Promise<ShownInstance[]> {
+export async function showInstances(parts: InstanceParts, actor: Actor): Promise<ShownInstance[]> {
   return asSelf(parts, actor, async (db) => show(parts, db, actor, await listInstances(db, actor.userId)));
 }
 
 /** @throws AppError REAUTHENTICATION_REQUIRED, NOT_FOUND. */
-export function revealInstance(
+export async function revealInstance(
   parts: InstanceParts,
   actor: Actor,
   name: InstanceName,

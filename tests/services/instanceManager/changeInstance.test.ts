@@ -1,0 +1,207 @@
+import { describe, expect, it } from '@jest/globals';
+import type { AppError } from '../../../backend/src/errors/appError.js';
+import { createInstanceLookup } from '../../../backend/src/services/instanceLookup.js';
+import { createInstanceResolver } from '../../../backend/src/services/instanceResolver.js';
+import { openConnectedSite, type ConnectedSite } from '../../support/connectedSite.js';
+import { refusalOf } from './refusal.js';
+
+const notes = { service: 'notes', label: 'default' };
+
+/** Resolves like a service process that keeps nothing between calls. */
+async function resolves(bench: ConnectedSite, instanceId: string | null): Promise<boolean> {
+  using resolver = createInstanceResolver({
+    vault: bench.site.vault,
+    lookup: createInstanceLookup(bench.site.db.pool('service')),
+    changes: { isUp: false, onChange: () => () => undefined },
+  });
+  return (await resolver.resolve(instanceId ?? '', 'notes')).kind === 'found';
+}
+
+async function actionsOf(bench: ConnectedSite): Promise<string[]> {
+  const root = await bench.site.db.superuser();
+  const { rows } = await root.query<{ action: string }>(
+    'select action from audit_events order by occurred_at',
+  );
+  return rows.map(({ action }) => action);
+}
+
+describe('changing an instance', () => {
+  it('A05 rotates to a new URL and kills the old one with the commit', async () => {
+    await using bench = await openConnectedSite();
+    const alice = await bench.anActor();
+    const { url: before } = await bench.manager.authenticate(alice, notes, { apiKey: 'good-alice' });
+    const after = await bench.manager.rotate(alice, notes, { graceSeconds: 0 });
+    expect(after.instanceId).not.toBe(before.instanceId);
+    expect(await resolves(bench, before.instanceId)).toBe(false);
+    expect(await resolves(bench, after.instanceId)).toBe(true);
+    expect(await actionsOf(bench)).toEqual(['instance.created', 'instance.url_rotated']);
+  });
+
+  it('I04 lets the old URL live through a grace, and only the one before', async () => {
+    await using bench = await openConnectedSite();
+    const alice = await bench.anActor();
+    const { url: first } = await bench.manager.authenticate(alice, notes, { apiKey: 'good-alice' });
+    const second = await bench.manager.rotate(alice, notes, { graceSeconds: 3_600 });
+    expect(second.previousUrlExpiresAt).not.toBeNull();
+    expect(await resolves(bench, first.instanceId)).toBe(true);
+    expect(await resolves(bench, second.instanceId)).toBe(true);
+    const third = await bench.manager.rotate(alice, notes, { graceSeconds: 3_600 });
+    expect(await resolves(bench, first.instanceId)).toBe(false);
+    expect(await resolves(bench, second.instanceId)).toBe(true);
+    expect(await resolves(bench, third.instanceId)).toBe(true);
+  });
+
+  it('I04 pauses, resumes and renames; a paused instance answers like none', async () => {
+    await using bench = await openConnectedSite();
+    const alice = await bench.anActor();
+    const { url } = await bench.manager.authenticate(alice, notes, { apiKey: 'good-alice' });
+    expect(await bench.manager.change(alice, notes, { isActive: false })).toMatchObject({
+      isActive: false,
+      state: 'paused',
+      nextAction: 'Resume it.',
+    });
+    expect(await resolves(bench, url.instanceId)).toBe(false);
+    expect(await refusalOf(bench.manager.probe(alice, notes))).toMatchObject({ code: 'CONFLICT' });
+    expect(await refusalOf(bench.manager.authenticate(alice, notes, { apiKey: 'good-other' }))).toMatchObject(
+      { code: 'CONFLICT' },
+    );
+    expect(await bench.manager.change(alice, notes, { isActive: true, label: 'work' })).toMatchObject({
+      isActive: true,
+      label: 'work',
+    });
+    expect(await resolves(bench, url.instanceId)).toBe(true);
+    expect(await refusalOf(bench.manager.show(alice, notes))).toMatchObject({ code: 'NOT_FOUND' });
+    await bench.manager.authenticate(alice, notes, { apiKey: 'good-alice' });
+    expect(await refusalOf(bench.manager.change(alice, notes, { label: 'work' }))).toMatchObject({
+      code: 'CONFLICT',
+    });
+    expect(await actionsOf(bench)).toEqual([
+      'instance.created',
+      'instance.paused',
+      'instance.resumed',
+      'instance.created',
+    ]);
+  });
+
+  it('I04 deletes for good: the URL is dead and no ciphertext is left', async () => {
+    await using bench = await openConnectedSite();
+    const alice = await bench.anActor();
+    const { url } = await bench.manager.authenticate(alice, notes, { apiKey: 'good-alice' });
+    await bench.manager.putOverrides(alice, notes, { region: 'us' });
+    await bench.manager.disconnect(alice, notes);
+    expect(await resolves(bench, url.instanceId)).toBe(false);
+    expect(await bench.manager.list(alice)).toEqual([]);
+    const root = await bench.site.db.superuser();
+    const { rows } = await root.query<Record<string, unknown>>('select * from instances');
+    const sealed = Object.entries(rows[0] ?? {}).filter(([, value]) => Buffer.isBuffer(value));
+    expect(sealed).toEqual([]);
+    expect(await refusalOf(bench.manager.disconnect(alice, notes))).toMatchObject({
+      code: 'NOT_FOUND',
+      options: { extensions: { requiresSetup: true } },
+    });
+    const again = await bench.manager.authenticate(alice, notes, { apiKey: 'good-alice' });
+    expect(again.isNew).toBe(true);
+  });
+
+  it('I04 lets exactly one win of a rotation and a deletion, and leaves no living URL behind a deletion', async () => {
+    await using bench = await openConnectedSite();
+    const alice = await bench.anActor();
+    for (let round = 0; round < 8; round += 1) {
+      const { url } = await bench.manager.authenticate(alice, notes, { apiKey: 'good-alice' });
+      const [rotated, deleted] = await Promise.allSettled([
+        bench.manager.rotate(alice, notes, { graceSeconds: 3_600 }),
+        bench.manager.disconnect(alice, notes),
+      ]);
+      expect(deleted.status).toBe('fulfilled');
+      expect(await resolves(bench, url.instanceId)).toBe(false);
+      const late =
+        rotated.status === 'fulfilled' ? await resolves(bench, rotated.value.instanceId) : rotated.reason;
+      expect([false, 'NOT_FOUND']).toContain(late === false ? false : (late as AppError).code);
+    }
+  });
+
+  it('I01 keeps nothing of a credential whose instance is deleted while it is being checked', async () => {
+    await using bench = await openConnectedSite();
+    const alice = await bench.anActor();
+    await bench.manager.authenticate(alice, notes, { apiKey: 'good-alice' });
+    bench.edges.notes.behave(async () => {
+      await bench.manager.disconnect(alice, notes);
+      return { outcome: 'accepted' };
+    });
+    const refusal = await refusalOf(bench.manager.authenticate(alice, notes, { apiKey: 'good-other' }));
+    expect(refusal.code).toBe('VERSION_CONFLICT');
+    expect(await bench.manager.list(alice)).toEqual([]);
+  });
+});
+
+describe('showing an instance', () => {
+  it('I02 I03 shows the URL after a recent sign-in only, and audits each time', async () => {
+    await using bench = await openConnectedSite();
+    const alice = await bench.anActor();
+    const { url } = await bench.manager.authenticate(alice, notes, { apiKey: 'good-alice' });
+    await bench.manager.authenticate(alice, { ...notes, label: 'work' }, { apiKey: 'good-alice' });
+    expect(await bench.manager.show(alice, notes)).toMatchObject({ ...url, serviceType: 'notes' });
+    expect(await bench.manager.list(alice)).toHaveLength(2);
+    expect(await bench.manager.reveal(alice, notes)).toMatchObject(url);
+    const actions = await actionsOf(bench);
+    expect(actions.filter((action) => action === 'instance.url_revealed')).toHaveLength(4);
+
+    const later = { ...alice, authenticatedAt: new Date(Date.now() - 15 * 60_000 - 1_000) };
+    const withKey = { ...alice, authenticatedAt: null, via: 'key:1' };
+    for (const actor of [later, withKey]) {
+      const shown = await bench.manager.show(actor, notes);
+      expect(shown).toMatchObject({ instanceId: null, instanceUrl: null });
+      expect('reveal' in shown && shown.reveal).toContain('sign in again');
+      expect(JSON.stringify(await bench.manager.list(actor))).not.toContain('nts_');
+      expect(await refusalOf(bench.manager.reveal(actor, notes))).toMatchObject({
+        code: 'REAUTHENTICATION_REQUIRED',
+      });
+      expect(
+        (await bench.manager.authenticate(actor, notes, { apiKey: 'good-alice' })).url.instanceUrl,
+      ).toBeNull();
+    }
+    const revealed = (await actionsOf(bench)).filter((action) => action === 'instance.url_revealed');
+    expect(revealed).toHaveLength(4);
+  });
+
+  it('I02 says for a service without an instance how to set it up', async () => {
+    await using bench = await openConnectedSite();
+    const alice = await bench.anActor();
+    expect(await refusalOf(bench.manager.show(alice, notes))).toMatchObject({
+      code: 'NOT_FOUND',
+      options: {
+        extensions: {
+          requiresSetup: true,
+          setup: {
+            displayName: 'Notes',
+            instructions: expect.stringContaining('Enter: Key') as unknown,
+            helpUrl: 'https://notes.example.com/keys',
+            consoleUrl: expect.stringMatching(/^https:\/\/ports\.example\.com\/.*notes$/) as unknown,
+          },
+        },
+      },
+    });
+  });
+});
+
+describe('testing a connection', () => {
+  it('I06 tells the owner when the service no longer accepts the credential, and when it does again', async () => {
+    await using bench = await openConnectedSite();
+    const alice = await bench.anActor();
+    await bench.manager.authenticate(alice, notes, { apiKey: 'good-alice' });
+    bench.edges.notes.behave(() => ({ outcome: 'rejected', reason: 'The key was revoked.' }));
+    expect(await bench.manager.probe(alice, notes)).toMatchObject({
+      outcome: 'rejected',
+      view: {
+        state: 'needs_reauth',
+        stateCause: 'The key was revoked.',
+        nextAction: 'Replace the credential.',
+      },
+    });
+    bench.edges.notes.behave(() => ({ outcome: 'accepted', identity: { label: 'alice\u0000\u0007!' } }));
+    expect(await bench.manager.probe(alice, notes)).toMatchObject({
+      outcome: 'accepted',
+      view: { state: 'ready', stateCause: null, identity: 'alice  !' },
+    });
+  });
+});
