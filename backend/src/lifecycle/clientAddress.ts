@@ -62,8 +62,8 @@ function forwardedAddress(
   header: string | readonly string[] | undefined,
   isTrusted: (address: string) => boolean,
 ): string | null {
-  const hops = (typeof header === 'string' ? header : (header ?? []).join(',')).split(',').reverse();
-  for (const hop of hops) {
+  const hops = (typeof header === 'string' ? header : (header ?? []).join(',')).split(',');
+  for (const hop of hops.toReversed()) {
     const address = plainAddress(hop.trim());
     if (address === null) return null;
     if (!isTrusted(address)) return address;

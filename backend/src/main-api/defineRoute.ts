@@ -27,13 +27,12 @@ type Parsed<S> = S extends z.ZodType ? z.output<S> : undefined;
 
 /** A status that the route declares, with the body that it declares for that status. */
 export type RouteAnswer<R extends Responses> = {
-  [S in keyof R & number]: (R[S] extends { readonly schema: infer Schema extends z.ZodType }
-    ? { readonly body: z.input<Schema> }
-    : { readonly body?: undefined }) & {
-    readonly status: S;
-    readonly headers?: Readonly<Record<string, string>>;
-  };
+  [S in keyof R & number]: R[S] extends { readonly schema: infer Schema extends z.ZodType }
+    ? { readonly status: S; readonly body: z.input<Schema>; readonly headers?: AnswerHeaders }
+    : { readonly status: S; readonly body?: undefined; readonly headers?: AnswerHeaders };
 }[keyof R & number];
+
+type AnswerHeaders = Readonly<Record<string, string>>;
 
 export interface RouteRequest<P, Q, B, A extends RouteAuth> extends ServedRequest {
   readonly params: Parsed<P>;

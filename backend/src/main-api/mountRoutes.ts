@@ -6,6 +6,7 @@ import express, { type Express, type Request, type Response } from 'express';
 import type { z } from 'zod';
 import { AppError, toAppError } from '../errors/appError.js';
 import type { Authenticate } from '../middleware/authenticate.js';
+import type { FailedMutation } from '../middleware/auditFailures.js';
 import { contextOf } from '../middleware/requestContext.js';
 import { requireRole, requireSession } from '../middleware/requireRole.js';
 import { toInvalidFields } from '../middleware/invalidFields.js';
@@ -13,16 +14,6 @@ import { isAudited } from '../services/auditedError.js';
 import type { Actor } from '../services/changeAudit.js';
 import type { RateLimits } from '../services/rateLimits.js';
 import type { Route, RouteResponse, ServedAnswer } from './defineRoute.js';
-
-export interface FailedMutation {
-  readonly route: Route;
-  readonly actor: Actor | null;
-  readonly error: AppError;
-  readonly targetId: string | null;
-  readonly requestId: string;
-  readonly clientAddress: string | null;
-  readonly userAgent: string | null;
-}
 
 export interface MountParts {
   readonly authenticate: Authenticate;
@@ -35,6 +26,15 @@ export function mountRoutes(app: Express, routes: readonly Route[], parts: Mount
   const router = express.Router({ caseSensitive: true, strict: true });
   for (const route of routes) {
     router[route.method](route.path, (request, response) => serve(route, parts, request, response));
+  }
+  for (const path of new Set(routes.map((route) => route.path))) {
+    const allowed = routes.filter((route) => route.path === path).map(({ method }) => method.toUpperCase());
+    router.all(path, (request, response, next) => {
+      contextOf(request).route = path;
+      response.setHeader('allow', [...allowed, ...(allowed.includes('GET') ? ['HEAD'] : [])].join(', '));
+      if (request.method === 'OPTIONS') return void response.status(204).end();
+      next(new AppError('METHOD_NOT_ALLOWED', 'the path exists for other methods'));
+    });
   }
   app.use(router);
 }
@@ -61,12 +61,12 @@ async function serve(route: Route, parts: MountParts, request: Request, response
     });
     send(route, response, answer);
   } catch (thrown) {
-    // Nobody signed in and nothing was attempted: that is counted and logged, and no change to tell of.
-    const isAttempt = route.audit !== undefined && (actor !== null || route.auth === 'none');
-    if (isAttempt && !isAudited(thrown)) {
+    // Without a sign-in nothing was attempted: that is counted and logged, and no change to tell of.
+    const isAttempt = actor !== null || route.auth === 'none';
+    if (route.audit !== undefined && isAttempt && !isAudited(thrown)) {
       const { requestId, clientAddress, userAgent } = context;
       await parts.recordFailure({
-        route,
+        audit: route.audit,
         actor,
         error: toAppError(thrown),
         targetId: targetOf(request),

@@ -29,19 +29,19 @@ const problem = z
   .meta({ id: 'Problem', description: 'What went wrong (RFC 9457).' });
 
 const tagDescriptions: Readonly<Record<string, string>> = {
-  auth: 'Signing in and out, set-up and invitations.',
-  users: 'Accounts.',
-  me: 'The caller’s own account, sessions and personal API keys.',
-  catalog: 'The services that are offered.',
-  instances: 'A user’s instances: each a service with a URL and credentials of its own.',
-  credentials: 'The credentials of a user’s instances.',
-  health: 'Whether this installation and its services work.',
-  reference: 'This document.',
+  'Sign-in': 'Signing in and out, set-up, registering.',
+  'My account': 'The caller’s own account, sessions and personal API keys.',
+  Accounts: 'Accounts and invitations, for admins.',
+  Catalog: 'The services that are offered.',
+  Instances: 'The caller’s instances: each a service with a URL and credentials of its own.',
+  Credentials: 'The credentials of the caller’s instances.',
+  Health: 'Whether this installation and its services work.',
+  Reference: 'This document.',
 };
 
 export type OpenApiDocument = ReturnType<OpenApiGeneratorV31['generateDocument']>;
 
-export function toOpenApiDocument(routes: readonly Route[], publicUrl: string): OpenApiDocument {
+export function toOpenApiDocument(routes: readonly Route[]): OpenApiDocument {
   const registry = new OpenAPIRegistry();
   registry.registerComponent('securitySchemes', 'bearer', {
     type: 'http',
@@ -64,7 +64,8 @@ export function toOpenApiDocument(routes: readonly Route[], publicUrl: string): 
         description:
           'Every service once, an instance URL for everybody. Errors are problem bodies (RFC 9457).',
       },
-      servers: [{ url: publicUrl }],
+      // Relative to where the document is read from (OpenAPI 3.1, "Server Object"), so it is right behind any PUBLIC_URL.
+      servers: [{ url: '../..' }],
       tags: used.map((name) => ({
         name,
         ...(tagDescriptions[name] === undefined ? {} : { description: tagDescriptions[name] }),

@@ -36,7 +36,11 @@ function toMessage(issue: z.core.$ZodIssue): string {
     case 'custom':
       // Written by this project at the schema.
       return issue.message;
-    default:
+    case 'invalid_union':
+    case 'invalid_key':
+    case 'invalid_element':
+    case 'not_multiple_of':
+    case 'unrecognized_keys':
       return 'is not valid; see the API reference';
   }
 }

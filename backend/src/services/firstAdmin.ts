@@ -30,7 +30,6 @@ export interface FirstAdminOptions {
 
 export function createFirstAdminSetup(options: FirstAdminOptions): FirstAdmin {
   const { pool, passwords, setupCode, newId, onIssued } = options;
-  const closed = (): AppError => new AppError('SETUP_CLOSED', 'there is an admin already');
 
   return {
     isOpen: async () => !(await hasAdmin(pool)),
@@ -67,4 +66,8 @@ export function createFirstAdminSetup(options: FirstAdminOptions): FirstAdmin {
       return { id };
     },
   };
+}
+
+function closed(): AppError {
+  return new AppError('SETUP_CLOSED', 'there is an admin already');
 }

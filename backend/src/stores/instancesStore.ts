@@ -220,12 +220,14 @@ export async function deleteInstancesOfUser(db: Queryable, userId: string): Prom
   return rowCount ?? 0;
 }
 
-/** How many instances stand in each state, for the gauge; needs the scope `admin`. */
-export async function countInstancesByState(db: Queryable): Promise<Map<InstanceState, number>> {
-  const { rows } = await db.query<{ state: InstanceState; count: number }>(
-    'select state, count(*)::int as count from instances where deleted_at is null group by state',
+/** How many instances of each service stand in each state, for the gauge; needs the scope `admin`. */
+export async function countInstancesByState(
+  db: Queryable,
+): Promise<{ service: string; state: InstanceState; count: number }[]> {
+  const { rows } = await db.query<{ service: string; state: InstanceState; count: number }>(
+    'select service, state, count(*)::int as count from instances where deleted_at is null group by service, state',
   );
-  return new Map(rows.map(({ state, count }) => [state, count]));
+  return rows;
 }
 
 const wiped = `lookup = null, previous_lookup = null, previous_expires_at = null, sealed_url = null,

@@ -99,15 +99,19 @@ export async function findUser(db: Queryable, id: string): Promise<User | null> 
   return rows[0] ?? null;
 }
 
-/** Users by age, a page at a time; needs the scope `admin`. */
+/**
+ * Users by age, a page at a time; needs the scope `admin`. Ages count in milliseconds, which is all that a `Date` holds:
+ * by microseconds the last user of a page would come again on the next.
+ */
 export async function listUsers(
   db: Queryable,
   page: { readonly limit: number; readonly after?: { readonly createdAt: Date; readonly id: string } },
 ): Promise<User[]> {
   const { rows } = await db.query<User>(
     `select ${columns} from users
-     where deleted_at is null and ($2::timestamptz is null or (created_at, id) > ($2, $3::uuid))
-     order by created_at, id limit $1`,
+     where deleted_at is null
+       and ($2::timestamptz is null or (date_trunc('milliseconds', created_at), id) > ($2, $3::uuid))
+     order by date_trunc('milliseconds', created_at), id limit $1`,
     [page.limit, page.after?.createdAt ?? null, page.after?.id ?? null],
   );
   return rows;

@@ -1,0 +1,83 @@
+/** What the main API does by itself, again and again; each job is harmless in several processes at once. */
+import { existsSync } from 'node:fs';
+import { readSecretFile } from '../config/secrets.js';
+import { createPool, type DatabasePool } from '../database/pool.js';
+import { withUser } from '../database/withUser.js';
+import type { Job, Scheduler } from '../jobs/scheduler.js';
+import { sweepStagedCredentials } from '../jobs/sweepStagedCredentials.js';
+import type { VaultGate } from '../services/vaultKeys.js';
+import { ensureAuditPartitions } from '../stores/auditStore.js';
+import { countInstancesByState } from '../stores/instancesStore.js';
+import { beatRing } from '../stores/keysStore.js';
+import { purgeExpired } from '../stores/retentionStore.js';
+import { fingerprint } from '../vault/keyRing.js';
+import type { AppContext } from './context.js';
+
+const hourMs = 60 * 60_000;
+const partitionDaysAhead = 7;
+type InstanceCount = Awaited<ReturnType<typeof countInstancesByState>>[number];
+
+export interface JobsParts {
+  readonly ctx: Pick<AppContext, 'config' | 'pool' | 'firstAdmin' | 'metrics' | 'now'>;
+  readonly vault: VaultGate;
+}
+
+/** The returned function closes what the jobs use; call it after the scheduler is drained. */
+export function addJobs(scheduler: Scheduler, { ctx, vault }: JobsParts): () => Promise<void> {
+  scheduler.add({ name: 'setup-code', everyMs: 10_000, atStart: true, run: () => ctx.firstAdmin.keepCode() });
+  scheduler.add({ name: 'ring-heartbeat', everyMs: 10_000, atStart: true, run: () => beat(ctx.pool, vault) });
+  scheduler.add({ name: 'instances-gauge', everyMs: 15_000, atStart: true, run: instancesGauge(ctx) });
+  scheduler.add(sweepStagedCredentials({ pool: ctx.pool }));
+  const pool = openJobsPool(ctx.config.paths.databaseUrl('jobs'));
+  if (pool === null) return async () => {};
+  for (const job of toRetentionJobs(pool, ctx.now)) scheduler.add(job);
+  return () => pool.close();
+}
+
+/** Role `portolan_jobs`; null where this installation gives the main API no such role. */
+function openJobsPool(urlFile: string): DatabasePool | null {
+  if (!existsSync(urlFile)) return null;
+  return createPool({
+    connectionString: readSecretFile(urlFile, 'the connection string of the role jobs'),
+    applicationName: 'portolan-jobs',
+    connectionsMax: 1,
+    statementTimeoutMs: 30_000,
+    idleTimeoutMs: 10_000,
+  });
+}
+
+function toRetentionJobs(pool: DatabasePool, now: () => number): readonly Job[] {
+  return [
+    {
+      name: 'audit-partitions',
+      everyMs: hourMs,
+      atStart: true,
+      run: async () => void (await ensureAuditPartitions(pool, new Date(now()), partitionDaysAhead)),
+    },
+    { name: 'purge-expired', everyMs: hourMs, run: async () => void (await purgeExpired(pool)) },
+  ];
+}
+
+async function beat(pool: DatabasePool, vault: VaultGate): Promise<void> {
+  if (!vault.isOpen) return;
+  const { ring } = vault.keys();
+  await beatRing(pool, {
+    processId: `main-api/${process.pid}`,
+    program: 'main-api',
+    fingerprint: fingerprint(ring),
+    primaryKekId: ring.primary.id,
+  });
+}
+
+/** Sets the gauge anew; what was there before and is no more counts zero rather than staying as it was. */
+function instancesGauge({ pool, metrics }: Pick<AppContext, 'pool' | 'metrics'>): () => Promise<void> {
+  let shown: readonly InstanceCount[] = [];
+  return async () => {
+    const counts = await withUser(pool, { userId: null, scope: 'admin' }, countInstancesByState, {
+      readOnly: true,
+    });
+    for (const { service, state } of shown) metrics.instances(service, state).set(0);
+    for (const { service, state, count } of counts) metrics.instances(service, state).set(count);
+    shown = counts;
+  };
+}
