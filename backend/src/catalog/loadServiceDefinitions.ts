@@ -161,7 +161,7 @@ function describeIssue(issue: $ZodIssue): string {
   if (issue.code === 'invalid_value') {
     return `must be one of ${issue.values.map((value) => JSON.stringify(value)).join(', ')}`;
   }
-  return issue.message.replace(/^Too (?:small|big): expected \w+ to/, 'has');
+  return issue.message.replace(/^Too (?:small|big): expected \w+ to/, 'must');
 }
 
 function readReferencedFile(path: string): string | null {

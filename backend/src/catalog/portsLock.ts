@@ -91,15 +91,13 @@ export function allocatePorts(lock: PortsLock, wanted: readonly WantedAllocation
   };
   const holderOf = (fits: (held: ServiceAllocation) => boolean, except: string): string | null =>
     [...services].find(([name, held]) => name !== except && fits(held))?.[0] ?? null;
-  const holdsItsPort = (one: WantedAllocation): boolean => services.get(one.name)?.port === one.port;
-
-  const ordered = wanted.toSorted(
-    (a, b) =>
-      Number(holdsItsPort(b)) - Number(holdsItsPort(a)) ||
-      Number(services.has(b.name)) - Number(services.has(a.name)) ||
-      Number(b.port !== undefined) - Number(a.port !== undefined) ||
-      (a.name < b.name ? -1 : 1),
-  );
+  // Who keeps what it has comes first, then who declares something, then the rest, each by name.
+  const rank = (one: WantedAllocation): number => {
+    const held = services.get(one.name);
+    if (held !== undefined) return one.port === undefined || one.port === held.port ? 0 : 1;
+    return one.port === undefined && one.instancePrefix === undefined ? 3 : 2;
+  };
+  const ordered = wanted.toSorted((a, b) => rank(a) - rank(b) || (a.name < b.name ? -1 : 1));
   for (const one of ordered) {
     const held = services.get(one.name);
     const instancePrefix = held?.instancePrefix ?? one.instancePrefix ?? derivePrefix(one.name, services);

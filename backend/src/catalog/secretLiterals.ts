@@ -29,7 +29,7 @@ const knownForms: readonly RegExp[] = [
   /\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\./,
   /-----BEGIN [A-Z ]*PRIVATE KEY-----/,
   /\bAGE-SECRET-KEY-1[A-Z0-9]{20,}/,
-  /^\w+:\/\/[^/\s:@]*:[^/\s@]+@/,
+  /\b[a-z][a-z0-9+.-]*:\/\/[^/\s:@]*:[^/\s@]+@/i,
 ];
 
 const headerSecret = /^(?:Bearer|Basic|Token|ApiKey|Bot)\s+\S{8,}$/i;
@@ -60,18 +60,25 @@ export function findSecretLiterals(config: unknown): FoundProblem[] {
 function looksLikeSecret(text: string, pointer: string, name: string, before: unknown): boolean {
   if (knownForms.some((form) => form.test(text))) return true;
   for (const [, parameter = '', value = ''] of text.matchAll(queryWithSecret)) {
-    if (/^\w+:\/\//.test(text) && isSecretName(parameter) && looksRandom(value)) return true;
+    if (/^\w+:\/\//.test(text) && namesSecret(parameter) && looksRandom(value)) return true;
   }
   if (!valuePlaces.test(pointer) || pointer.endsWith('/$env') || pointer.endsWith('/$file')) return false;
   if (headerSecret.test(text) && !text.includes('{{')) return true;
   const option = optionWithSecret.exec(text);
-  if (option !== null) return isSecretName(option[1] ?? '') && looksRandom(option[2] ?? '');
+  if (option !== null) return namesSecret(option[1] ?? '') && looksRandom(option[2] ?? '');
   if (typeof before === 'string' && /^--?[A-Za-z]/.test(before)) {
-    return isSecretName(before.replace(/^-+/, '')) && looksRandom(text);
+    return namesSecret(before.replace(/^-+/, '')) && looksRandom(text);
   }
   // The name that counts is the nearest one that an admin chose: `default` of {"$env"} stands for its variable.
   const named = name === 'default' ? (pointer.split('/').at(-2) ?? '') : name;
-  return isSecretName(named) && looksRandom(text);
+  return namesSecret(named) && looksRandom(text);
+}
+
+/** `TOKEN_URL` and `AUTH_MODE` speak of a secret and hold none. */
+function namesSecret(name: string): boolean {
+  const speaksOfOne =
+    /(?:url|uri|file|path|mode|type|name|id|header|endpoint|host|version|scheme|method|prefix|ttl)$/i;
+  return isSecretName(name) && !speaksOfOne.test(name);
 }
 
 /** Long, without blanks, no URL, path or template, with digits and letters mixed: words and settings are not. */
