@@ -77,6 +77,8 @@ await runProgram('main-api', async () => {
   });
   const scheduler = createScheduler({
     onRun: ({ job, outcome, durationMs, error }) => {
+      metrics.jobRuns(job, outcome).inc();
+      metrics.jobSeconds(job).inc(durationMs / 1_000);
       if (outcome === 'failure') log.warn(`the job ${job} failed`, { durationMs, error });
     },
   });

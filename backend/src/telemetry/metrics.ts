@@ -33,6 +33,8 @@ export interface MainApiMetrics extends SharedMetrics {
   readonly auditWriteFailures: BoundCounter;
   readonly openStreams: BoundGauge;
   instances(service: string, state: InstanceState): BoundGauge;
+  jobRuns(job: string, outcome: 'success' | 'failure' | 'aborted'): BoundCounter;
+  jobSeconds(job: string): BoundCounter;
   /** Wrapped keys and sealed rows under the current KEK, and under an older one. */
   secretsByKeyVersion(current: boolean): BoundGauge;
 }
@@ -77,11 +79,15 @@ export function createMainApiMetrics(): MainApiMetrics {
   const secrets = define.gauge('secrets_by_key_version', 'Secrets under the current KEK or not.', [
     'current',
   ]);
+  const jobRuns = define.counter('job_runs_total', 'Runs of scheduled jobs.', ['job', 'outcome']);
+  const jobSeconds = define.counter('job_seconds_total', 'Time spent in scheduled jobs.', ['job']);
   return {
     ...defineShared(define, 'main-api'),
     auditWriteFailures: defineAuditWriteFailures(define, 'main-api'),
     openStreams: defineOpenStreams(define).labels({ service: 'main-api' }),
     instances: (service, state) => instances.labels({ service, state }),
+    jobRuns: (job, outcome) => jobRuns.labels({ job, outcome }),
+    jobSeconds: (job) => jobSeconds.labels({ job }),
     secretsByKeyVersion: (current) => secrets.labels({ current: String(current) }),
   };
 }
