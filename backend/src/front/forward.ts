@@ -1,0 +1,150 @@
+/**
+ * Passes one request to an inner port and its answer back, bytes as they are, with backpressure both ways. Only what
+ * never connected is tried again, while a program restarts: a request that may have been heard is not.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { Agent, type Dispatcher } from 'undici';
+import { AppError } from '../errors/appError.js';
+import { toInnerHeaders, toOuterHeaders } from './hopHeaders.js';
+
+export interface ForwardTarget {
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface Forwarder extends AsyncDisposable {
+  /**
+   * Resolves when the answer was passed on whole, or the client left.
+   * @throws AppError SERVICE_UNAVAILABLE, UPSTREAM_FAILED, PAYLOAD_TOO_LARGE; nothing was answered then. A failure in the
+   * middle of an answer destroys the connection instead.
+   */
+  forward(
+    request: IncomingMessage,
+    response: ServerResponse,
+    to: ForwardTarget,
+    statedAddress: string,
+  ): Promise<void>;
+}
+
+export interface ForwarderOptions {
+  /** How long a request waits for a program that does not listen, in ms. */
+  readonly connectMsMax?: number;
+}
+
+/** Bodies up to this size are read before they are sent, so that they can be sent again; larger ones stream. */
+const heldBytesMax = 256 * 1024;
+const pauseMs = 100;
+
+export function createForwarder({ connectMsMax = 5_000 }: ForwarderOptions = {}): Forwarder {
+  const agent = new Agent({
+    // One call a connection and as many as are needed: a stream must not keep a call waiting.
+    pipelining: 1,
+    connect: { timeout: 2_000 },
+    // Answers may be streams without an end; who serves them has deadlines of their own.
+    headersTimeout: 0,
+    bodyTimeout: 0,
+    keepAliveTimeout: 30_000,
+  });
+
+  return {
+    async forward(request, response, to, statedAddress) {
+      const headers = toInnerHeaders(request.headers, statedAddress);
+      const body = await readBody(request);
+      const options: Dispatcher.DispatchOptions = {
+        origin: `http://${to.host}:${to.port}`,
+        path: request.url ?? '/',
+        method: request.method as Dispatcher.HttpMethod,
+        headers,
+        body,
+      };
+      const deadline = performance.now() + connectMsMax;
+      while (!response.destroyed) {
+        const outcome = await dispatchOnce(agent, options, response);
+        if (outcome === 'done') return;
+        if (performance.now() > deadline || body === request) {
+          throw new AppError('SERVICE_UNAVAILABLE', `nothing listens on port ${to.port}`, {
+            retryAfterSeconds: 2,
+          });
+        }
+        await new Promise((resolve) => setTimeout(resolve, pauseMs));
+      }
+    },
+    [Symbol.asyncDispose]: () => agent.destroy(),
+  };
+}
+
+/** Reads a small body whole; gives null for none, and the request itself for a large one or one without a length. */
+async function readBody(request: IncomingMessage): Promise<Buffer | IncomingMessage | null> {
+  const { 'content-length': length, 'transfer-encoding': encoding } = request.headers;
+  if (encoding === undefined && (length === undefined || length === '0')) return null;
+  if (length === undefined || Number(length) > heldBytesMax) return request;
+  const chunks: Buffer[] = [];
+  for await (const chunk of request) chunks.push(chunk as Buffer);
+  return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks);
+}
+
+function dispatchOnce(
+  agent: Agent,
+  options: Dispatcher.DispatchOptions,
+  response: ServerResponse,
+): Promise<'done' | 'notConnected'> {
+  return new Promise((resolve, reject) => {
+    let controller: Dispatcher.DispatchController | null = null;
+    const onDrain = (): void => controller?.resume();
+    const onClose = (): void => {
+      // The client left; what it asked for is cancelled.
+      if (!response.writableFinished) controller?.abort(new Error('the client left'));
+    };
+    const settle = (end: () => void): void => {
+      response.off('drain', onDrain);
+      response.off('close', onClose);
+      end();
+    };
+    response.on('drain', onDrain);
+    response.on('close', onClose);
+    agent.dispatch(options, {
+      onRequestStart(started) {
+        controller = started;
+        if (response.destroyed) started.abort(new Error('the client left'));
+      },
+      onResponseStart(_controller, status, headers) {
+        if (status < 200) return;
+        response.writeHead(status, toOuterHeaders(headers));
+        // An event stream may stay quiet; its client waits for the headers.
+        response.flushHeaders();
+      },
+      onResponseData(current, chunk) {
+        if (!response.write(chunk)) current.pause();
+      },
+      onResponseEnd() {
+        settle(() => {
+          response.end();
+          resolve('done');
+        });
+      },
+      onResponseError(_controller, error) {
+        settle(() => {
+          if (response.destroyed) return resolve('done');
+          if (response.headersSent) {
+            // Half an answer must not look like a whole one.
+            response.destroy();
+            return resolve('done');
+          }
+          if (isNotConnected(error)) return resolve('notConnected');
+          reject(new AppError('UPSTREAM_FAILED', 'the program behind broke off', { cause: error }));
+        });
+      },
+    });
+  });
+}
+
+const notConnectedCodes = new Set([
+  'ECONNREFUSED',
+  'UND_ERR_CONNECT_TIMEOUT',
+  'EADDRNOTAVAIL',
+  'EHOSTUNREACH',
+]);
+
+function isNotConnected(error: Error): boolean {
+  return 'code' in error && notConnectedCodes.has(String(error.code));
+}
