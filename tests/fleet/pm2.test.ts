@@ -44,7 +44,7 @@ afterAll(async () => {
   const pid = pm2.daemonPid();
   await pm2.kill();
   rmSync(folder, { recursive: true, force: true });
-  expect(isAlive(pid)).toBe(false);
+  if (isAlive(pid)) throw new Error(`the PM2 daemon ${pid} outlived pm2 kill`);
 }, 60_000);
 
 interface AppSettings {
