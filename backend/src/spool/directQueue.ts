@@ -98,15 +98,16 @@ export function createDirectQueue({ spoolId, ship, deadlineMs, retryMs }: Direct
       for (const line of lines) add(line, true, (error) => error === null && onTaken?.());
     },
     close: async () => {
-      const deadline = AbortSignal.timeout(deadlineMs);
-      while (entries.length > 0 && !deadline.aborted) {
+      const end = new AbortController();
+      const { signal } = end;
+      const pause = (ms: number) => delay(ms, undefined, { signal }).catch(() => undefined);
+      const deadline = pause(deadlineMs).then(() => end.abort());
+      while (entries.length > 0 && !signal.aborted) {
         pump();
-        await Promise.race([
-          underWay,
-          delay(deadlineMs, undefined, { signal: deadline }).catch(() => undefined),
-        ]);
-        if (entries.length > 0) await delay(retryMs, undefined, { signal: deadline }).catch(() => undefined);
+        await Promise.race([underWay, deadline]);
+        if (entries.length > 0) await pause(retryMs);
       }
+      end.abort();
       clearTimeout(retry);
       return entries.length;
     },
