@@ -1,8 +1,10 @@
-import { describe, expect, it } from '@jest/globals';
+import { describe, expect, it, jest } from '@jest/globals';
 import { withUser } from '../../backend/src/database/withUser.js';
 import { sweepStagedCredentials } from '../../backend/src/jobs/sweepStagedCredentials.js';
 import { stageCredential } from '../../backend/src/stores/instanceCredentialsStore.js';
 import { openInstallation, type Installation, type MadeInstance } from '../support/installation.js';
+
+jest.setTimeout(30_000);
 
 const never = new AbortController().signal;
 

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { describe, expect, it } from '@jest/globals';
+import { describe, expect, it, jest } from '@jest/globals';
 import { Secret } from '../../backend/src/config/secrets.js';
 import { withUser } from '../../backend/src/database/withUser.js';
 import type { AppError } from '../../backend/src/errors/appError.js';
@@ -10,6 +10,8 @@ import { openVaultGate } from '../../backend/src/services/vaultKeys.js';
 import { deleteDataKeysOfUser } from '../../backend/src/stores/keysStore.js';
 import { newKeyRingFile } from '../../backend/src/vault/keyRing.js';
 import { openConnectedSite, type ConnectedSite } from '../support/connectedSite.js';
+
+jest.setTimeout(30_000);
 
 const canary = 'good-canary-7f3a91';
 const notes = { service: 'notes', label: 'default' };

@@ -1,7 +1,9 @@
-import { describe, expect, it } from '@jest/globals';
+import { describe, expect, it, jest } from '@jest/globals';
 import type { AppError } from '../../../backend/src/errors/appError.js';
 import { refusalOf } from './refusal.js';
 import { openConnectedSite, type ConnectedSite } from '../../support/connectedSite.js';
+
+jest.setTimeout(30_000);
 
 const notes = { service: 'notes', label: 'default' };
 

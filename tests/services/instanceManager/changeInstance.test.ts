@@ -1,9 +1,11 @@
-import { describe, expect, it } from '@jest/globals';
+import { describe, expect, it, jest } from '@jest/globals';
 import type { AppError } from '../../../backend/src/errors/appError.js';
 import { createInstanceLookup } from '../../../backend/src/services/instanceLookup.js';
 import { createInstanceResolver } from '../../../backend/src/services/instanceResolver.js';
 import { openConnectedSite, type ConnectedSite } from '../../support/connectedSite.js';
 import { refusalOf } from './refusal.js';
+
+jest.setTimeout(30_000);
 
 const notes = { service: 'notes', label: 'default' };
 

@@ -1,8 +1,10 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, it } from '@jest/globals';
+import { describe, expect, it, jest } from '@jest/globals';
 import { openConnectedSite } from '../../support/connectedSite.js';
 import { refusalOf } from './refusal.js';
+
+jest.setTimeout(30_000);
 
 const notes = { service: 'notes', label: 'default' };
 
