@@ -10,6 +10,7 @@ import type { StdioDefinition } from '../../../../catalog/mcpServerDefinitions.j
 import type { ServiceMode } from '../../../../config/config.js';
 import { AppError } from '../../../../errors/appError.js';
 import type { Logger } from '../../../../telemetry/logger.js';
+import { abortable } from '../../protocol/abortable.js';
 import { legacyRevisions } from '../../protocol/revisions.js';
 import type { ClientTerms, ConnectionTerms, Upstream } from '../upstream.js';
 import { probeByListing } from '../probeByListing.js';
@@ -151,20 +152,4 @@ function usesDataDir({ env, args }: StdioDefinition): boolean {
   return [...Object.values(env), ...args].some(
     (value) => typeof value !== 'string' && value.source === 'instance',
   );
-}
-
-/** Waits no longer than the signal lets it; what is started goes on, for the next who asks. */
-function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  if (signal.aborted) return Promise.reject(reasonOf(signal));
-  return new Promise((resolve, reject) => {
-    const abandon = (): void => reject(reasonOf(signal));
-    signal.addEventListener('abort', abandon, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', abandon));
-  });
-}
-
-function reasonOf(signal: AbortSignal): Error {
-  return signal.reason instanceof Error
-    ? signal.reason
-    : new AppError('UPSTREAM_FAILED', 'the caller gave up');
 }

@@ -1,0 +1,42 @@
+import type { ServiceDefinition } from '../../../catalog/serviceDefinition.js';
+import type { CredentialValues } from '../../../services/credentialValues.js';
+import type { SealedInstance } from '../../../services/instanceResolver.js';
+import type { InstanceWatch } from '../../../services/instanceWatch.js';
+import type { SetupInstructions } from '../../../services/setupInstructions.js';
+import type { VaultGate } from '../../../services/vaultKeys.js';
+import type { CallSpool } from '../../../spool/callSpool.js';
+import type { Logger } from '../../../telemetry/logger.js';
+import type { ServiceMetrics } from '../../../telemetry/metrics.js';
+import type { Upstream } from '../upstream/upstream.js';
+import type { LastLists } from './lastLists.js';
+import type { SessionJournal } from './sessionJournal.js';
+import type { ToolGate } from './toolPolicy.js';
+
+/** What the bridge of one service works with; built once by the program. */
+export interface BridgeContext {
+  readonly definition: ServiceDefinition;
+  readonly upstream: Upstream;
+  readonly gate: ToolGate;
+  /** @throws AppError CREDENTIAL_MISSING, CREDENTIAL_UNREADABLE, SEALED */
+  readonly openValues: (instance: SealedInstance) => CredentialValues;
+  readonly watch: InstanceWatch;
+  readonly vault: VaultGate;
+  readonly spool: Pick<CallSpool, 'intent' | 'outcome' | 'refusal'>;
+  readonly lists: LastLists;
+  readonly setup: SetupInstructions;
+  readonly journal: SessionJournal;
+  readonly metrics: ServiceMetrics;
+  readonly log: Logger;
+  /** Notes that an instance was used now. */
+  readonly noteUse: (instanceId: string) => void;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  readonly newId: () => string;
+  readonly randomBytes: (size: number) => Buffer;
+}
+
+/** One downstream request, as far as the bridge needs to know where it came from. */
+export interface RequestOrigin {
+  readonly requestId: string;
+  readonly clientAddress: string | undefined;
+}

@@ -1,0 +1,139 @@
+/**
+ * What this process has open for each instance: its conversations, its calls under way, its limits. It is all dropped
+ * within 2 s of the instance being revoked, paused or rotated (A04, A05), and when nobody has used it for a while.
+ */
+import { AppError } from '../../../errors/appError.js';
+import type { SealedInstance } from '../../../services/instanceResolver.js';
+import type { UpstreamConnection } from '../upstream/upstream.js';
+import type { BridgeContext } from './bridgeContext.js';
+import { toolsOf } from './callUpstream.js';
+import { createInstanceLimits, type InstanceLimits } from './instanceLimits.js';
+import { isReadOnly } from './toolPolicy.js';
+
+/** A conversation or stream that is open for an instance. */
+export interface OpenThing {
+  /** Milliseconds of the monotonic clock; `Infinity` while it is in use. */
+  readonly usedAt: number;
+  /** The instance is another one now: void what hangs on its credential. `isVoid` when this may not go on at all. */
+  onInstanceChange(now: SealedInstance | null): void;
+  close(): void;
+}
+
+export class InstanceRoom {
+  readonly limits: InstanceLimits;
+  readonly calls = new Set<AbortController>();
+  /** By the name under which it is found again. */
+  readonly open = new Map<string, OpenThing>();
+  usedAt = performance.now();
+  #readOnlyTools: Set<string> | null = null;
+
+  constructor(ctx: Pick<BridgeContext, 'definition'>) {
+    this.limits = createInstanceLimits(ctx.definition.limits);
+  }
+
+  noteTools(readOnly: readonly string[], isWhole: boolean): void {
+    this.#readOnlyTools = new Set(isWhole ? readOnly : [...(this.#readOnlyTools ?? []), ...readOnly]);
+  }
+
+  /** Whether the upstream lists the tool as read-only; asks for the list when it is not known yet. */
+  async isReadOnlyTool(name: string, connection: UpstreamConnection, signal: AbortSignal): Promise<boolean> {
+    if (this.#readOnlyTools?.has(name) === true) return true;
+    const found: string[] = [];
+    let cursor: unknown;
+    for (let page = 0; page < pagesMax; page += 1) {
+      const params = cursor === undefined ? {} : { cursor };
+      const request = { jsonrpc: '2.0', id: 'policy', method: 'tools/list', params } as const;
+      const response = await connection.request(request, deaf, signal);
+      if ('error' in response) return false;
+      found.push(
+        ...toolsOf(response.result)
+          .filter(isReadOnly)
+          .map((tool) => String(tool['name'])),
+      );
+      cursor = response.result['nextCursor'];
+      if (cursor === undefined) break;
+    }
+    this.noteTools(found, true);
+    return found.includes(name);
+  }
+
+  abortCalls(reason: AppError): void {
+    for (const controller of this.calls) controller.abort(reason);
+  }
+}
+
+export interface InstanceRooms extends Disposable {
+  /** The room of an instance; made, and watched, with its first use. */
+  of(instance: SealedInstance): InstanceRoom;
+  readonly size: number;
+}
+
+const pagesMax = 50;
+const sweepMs = 5_000;
+/** A conversation that is not used leaves memory after this; its session id brings it back. */
+const idleMs = 60_000;
+
+export function createInstanceRooms(ctx: BridgeContext): InstanceRooms {
+  const rooms = new Map<string, { room: InstanceRoom; unwatch: () => void }>();
+
+  const drop = (id: string, why: AppError): void => {
+    const held = rooms.get(id);
+    if (held === undefined) return;
+    rooms.delete(id);
+    held.unwatch();
+    held.room.abortCalls(why);
+    for (const thing of Array.from(held.room.open.values())) thing.close();
+    held.room.open.clear();
+  };
+
+  const onChange = (before: SealedInstance, now: SealedInstance | null): void => {
+    const gone = new AppError('NOT_FOUND', 'the instance was revoked, paused or rotated');
+    ctx.upstream.forget(before.id);
+    if (now === null) return drop(before.id, gone);
+    const room = rooms.get(before.id)?.room;
+    for (const thing of Array.from(room?.open.values() ?? [])) thing.onInstanceChange(now);
+  };
+
+  const sweep = setInterval(() => {
+    const before = performance.now() - idleMs;
+    for (const [id, { room }] of Array.from(rooms)) {
+      for (const [name, thing] of Array.from(room.open)) {
+        if (thing.usedAt > before) continue;
+        room.open.delete(name);
+        thing.close();
+      }
+      const keepMs = Math.max(ctx.definition.stdio?.idleTimeoutMs ?? 0, idleMs) + sweepMs;
+      const isIdle = room.open.size === 0 && room.calls.size === 0;
+      if (isIdle && performance.now() - room.usedAt > keepMs) {
+        drop(id, new AppError('UPSTREAM_FAILED', 'the instance was idle'));
+      }
+    }
+  }, sweepMs).unref();
+
+  return {
+    of(instance) {
+      const held = rooms.get(instance.id);
+      if (held !== undefined) {
+        held.room.usedAt = performance.now();
+        return held.room;
+      }
+      const room = new InstanceRoom(ctx);
+      const unwatch = ctx.watch.watch(instance, (now) => onChange(instance, now));
+      rooms.set(instance.id, { room, unwatch });
+      return room;
+    },
+    get size() {
+      return rooms.size;
+    },
+    [Symbol.dispose]() {
+      clearInterval(sweep);
+      for (const id of Array.from(rooms.keys()))
+        drop(id, new AppError('SERVICE_UNAVAILABLE', 'the service stops'));
+    },
+  };
+}
+
+const deaf = {
+  onNotification() {},
+  onServerRequest: () => Promise.reject(new Error('nobody is there to answer')),
+};

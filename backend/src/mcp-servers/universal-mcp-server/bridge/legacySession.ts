@@ -1,0 +1,184 @@
+/**
+ * A conversation of the legacy era while it is in memory: its upstream connection, its stream, the questions of the
+ * server that its client has yet to answer. What has to outlive it is in its id and in the journal.
+ */
+import { AppError } from '../../../errors/appError.js';
+import type { SealedInstance } from '../../../services/instanceResolver.js';
+import type {
+  JsonObject,
+  JsonRpcId,
+  JsonRpcNotification,
+  JsonRpcRequest,
+  JsonRpcResponse,
+} from '../protocol/jsonRpc.js';
+import type { ServerTerms, UpstreamConnection } from '../upstream/upstream.js';
+import type { BridgeContext } from './bridgeContext.js';
+import { HeldConnection } from './heldConnection.js';
+import type { OpenThing } from './instanceRooms.js';
+import type { ReplyStream } from './reply.js';
+import type { SettledSession } from './sessionIds.js';
+
+export type SendToClient = (message: JsonRpcNotification | JsonRpcRequest) => void;
+
+export class LegacySession implements OpenThing {
+  readonly uuid: string;
+  readonly held: HeldConnection;
+  /** Calls under way, by the client's own request id. */
+  readonly calls = new Map<JsonRpcId, AbortController>();
+  readonly #ctx: BridgeContext;
+  readonly #asked = new Map<
+    string,
+    { resolve: (response: JsonRpcResponse) => void; reject: (error: Error) => void }
+  >();
+  #instance: SealedInstance;
+  #stream: ReplyStream | null = null;
+  #usedAt = performance.now();
+  #asks = 0;
+
+  constructor(ctx: BridgeContext, instance: SealedInstance, settled: SettledSession) {
+    this.#ctx = ctx;
+    this.#instance = instance;
+    this.uuid = settled.uuid;
+    this.held = new HeldConnection({
+      upstream: ctx.upstream,
+      openValues: ctx.openValues,
+      isKept: ctx.definition.kind !== 'api',
+      client: settled.client,
+      sessionId: settled.uuid,
+      background: {
+        onNotification: (notification) => this.#stream?.send(notification),
+        onServerRequest: (request) => this.ask(request, this.#stream),
+      },
+      restore: (connection, isAgain) => this.#restore(connection, isAgain),
+      onLost: () => this.#rejoinForSubscriptions(),
+    });
+  }
+
+  get usedAt(): number {
+    return this.calls.size > 0 || this.#stream !== null ? Infinity : this.#usedAt;
+  }
+
+  get hasStream(): boolean {
+    return this.#stream !== null;
+  }
+
+  touch(instance: SealedInstance): void {
+    this.#usedAt = performance.now();
+    this.#instance = instance;
+  }
+
+  openStream(stream: ReplyStream): void {
+    this.#stream = stream;
+    stream.signal.addEventListener(
+      'abort',
+      () => {
+        if (this.#stream !== stream) return;
+        this.#stream = null;
+        this.#usedAt = performance.now();
+      },
+      { once: true },
+    );
+  }
+
+  /**
+   * Asks the client what its server wants to know, under an id of ours; `via` is the stream on which it can be asked.
+   * Resolves with a failure when there is none; rejects when the session or the stream ends first.
+   */
+  ask(
+    request: JsonRpcRequest,
+    via: { send: SendToClient; readonly signal: AbortSignal } | null,
+  ): Promise<JsonRpcResponse> {
+    const target = via ?? this.#stream;
+    if (target === null) {
+      const error = { code: -32601, message: 'the client has no stream on which it could be asked' };
+      return Promise.resolve({ jsonrpc: '2.0', id: request.id, error });
+    }
+    const id = `${this.uuid}/${++this.#asks}`;
+    return new Promise<JsonRpcResponse>((resolve, reject) => {
+      const onGone = (): void => reject(new Error('the client is gone'));
+      target.signal.addEventListener('abort', onGone, { once: true });
+      const done = (): void => {
+        this.#asked.delete(id);
+        target.signal.removeEventListener('abort', onGone);
+      };
+      this.#asked.set(id, {
+        resolve: (response) => {
+          done();
+          resolve(response);
+        },
+        reject: (error) => {
+          done();
+          reject(error);
+        },
+      });
+      if (target.signal.aborted) return onGone();
+      target.send({ ...request, id });
+    });
+  }
+
+  /** Routes a response that the client posted to whoever asked; false when nobody did, or does any more. */
+  takeResponse(response: JsonRpcResponse): boolean {
+    const waiting = this.#asked.get(String(response.id));
+    waiting?.resolve(response);
+    return waiting !== undefined;
+  }
+
+  onInstanceChange(now: SealedInstance | null): void {
+    if (now === null || now.epoch !== this.#instance.epoch) {
+      this.#ctx.log.debug('a session ends: its instance changed', { instance: this.#instance.id });
+      return this.close();
+    }
+    this.#instance = now;
+    this.#tellListsChanged(this.held.server);
+  }
+
+  close(): void {
+    const gone = new AppError('SESSION_NOT_FOUND', 'the session is over');
+    for (const controller of this.calls.values()) controller.abort(gone);
+    for (const { reject } of Array.from(this.#asked.values())) reject(gone);
+    const stream = this.#stream;
+    this.#stream = null;
+    stream?.end();
+    this.held.close();
+  }
+
+  /** Gives a fresh child what the session had settled with the one before (12.18). */
+  async #restore(connection: UpstreamConnection, isAgain: boolean): Promise<void> {
+    const { logLevel, subscriptions } = this.#ctx.journal.memoryOf(this.uuid);
+    const send = async (method: string, params: JsonObject): Promise<void> => {
+      const signal = AbortSignal.timeout(restoreTimeoutMs);
+      await connection.request({ jsonrpc: '2.0', id: 'restore', method, params }, this.#silent, signal);
+    };
+    if (logLevel !== null) await send('logging/setLevel', { level: logLevel });
+    for (const uri of subscriptions) await send('resources/subscribe', { uri });
+    if (isAgain) this.#tellListsChanged(connection.server);
+  }
+
+  #tellListsChanged(server: ServerTerms | null): void {
+    for (const kind of ['tools', 'prompts', 'resources']) {
+      if (server === null ? kind !== 'tools' : server.capabilities[kind] === undefined) continue;
+      this.#stream?.send({ jsonrpc: '2.0', method: `notifications/${kind}/list_changed` });
+    }
+  }
+
+  /** Whoever waits for updates of resources makes no request that would bring the child back. */
+  #rejoinForSubscriptions(): void {
+    if (this.#stream === null || this.#ctx.journal.memoryOf(this.uuid).subscriptions.size === 0) return;
+    const { signal } = this.#stream;
+    setTimeout(() => {
+      if (signal.aborted) return;
+      this.held.get(this.#instance, signal).catch((error: unknown) => {
+        this.#ctx.log.debug('subscriptions could not be restored', { instance: this.#instance.id, error });
+        this.#rejoinForSubscriptions();
+      });
+    }, rejoinAfterMs).unref();
+  }
+
+  readonly #silent = {
+    onNotification() {},
+    onServerRequest: () => Promise.reject(new Error('nobody is there to answer')),
+  };
+}
+
+const restoreTimeoutMs = 10_000;
+const rejoinAfterMs = 1_000;
