@@ -2,8 +2,6 @@
 const base = {
   rootDir: import.meta.dirname,
   testEnvironment: '<rootDir>/tests/support/nodeEnvironment.mjs',
-  // Processes are real and cores are shared; what promises to be quick measures itself.
-  testTimeout: 20_000,
   extensionsToTreatAsEsm: ['.ts'],
   moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },
   transform: {
@@ -31,6 +29,8 @@ const only = (folder) => ({
 
 export default {
   maxWorkers: 2,
+  // Processes are real and cores are shared; what promises to be quick measures itself.
+  testTimeout: 20_000,
   projects: [
     {
       ...base,

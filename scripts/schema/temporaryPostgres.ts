@@ -31,7 +31,7 @@ export async function startTemporaryPostgres(binDir: string): Promise<TemporaryP
   const remove = (): void => rmSync(home, { recursive: true, force: true });
   try {
     const password = new Secret(randomBytes(18).toString('base64url'));
-    initialiseCluster({ binDir, dataDir, user, password });
+    initialiseCluster({ binDir, dataDir, user, password, isThrowaway: true });
     const at = { dataDir, socketDir, port: 5432 };
     const running = await runPostgres(
       { bin: join(binDir, 'postgres'), args: toPostgresArgs(at), user, ...at },

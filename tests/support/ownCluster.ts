@@ -36,7 +36,7 @@ export async function makeOwnCluster(): Promise<OwnCluster> {
   try {
     const { app } = await prepareDatabase(
       { projectRoot: findProjectRoot(), paths, externalDatabaseUrl: null },
-      { randomBytes, log: () => {} },
+      { randomBytes, log: () => {}, isThrowaway: true },
     );
     if (app === null) throw new Error('an embedded database was asked for');
     return {

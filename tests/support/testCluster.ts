@@ -33,7 +33,7 @@ export async function startTestCluster(externalUrl: string | undefined): Promise
   const stateDir = mkdtempSync(join(tmpdir(), 'portolan-test-'));
   chmodSync(stateDir, 0o755);
   const paths = toStatePaths(stateDir);
-  const options = { randomBytes, log: () => {} };
+  const options = { randomBytes, log: () => {}, isThrowaway: true };
   let running: RunningPostgres | null = null;
   let templateUrl: string | null = null;
   const remove = async (): Promise<void> => {

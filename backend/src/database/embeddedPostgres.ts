@@ -48,6 +48,8 @@ export interface EmbeddedPostgresOptions {
   readonly randomBytes: (size: number) => Buffer;
   /** Where data and programs go when the account cannot reach the state dir. */
   readonly sharedDir?: string;
+  /** For tests: nothing of it has to outlive a power failure. */
+  readonly isThrowaway?: boolean;
   readonly log: (line: string) => void;
 }
 
@@ -70,7 +72,13 @@ export function layEmbeddedPostgres(options: EmbeddedPostgresOptions): PostgresA
   if (!existsSync(dataDir)) {
     options.log(`making the database in ${dataDir}`);
     const password = new Secret(options.randomBytes(24).toString('base64url'));
-    initialiseCluster({ binDir: binaries.binDir, dataDir: `${dataDir}.new`, user, password });
+    initialiseCluster({
+      binDir: binaries.binDir,
+      dataDir: `${dataDir}.new`,
+      user,
+      password,
+      isThrowaway: options.isThrowaway ?? false,
+    });
     writeUrlFile(
       paths.databaseUrl('owner'),
       toSocketUrl({ user: superuserName, password, socketDir, port, database: databaseName }),

@@ -16,8 +16,10 @@ export function initialiseCluster(cluster: {
   readonly user: PostgresUser | null;
   /** The superuser's. */
   readonly password: Secret;
+  /** Leaves the files to the kernel: quick, and for what need not outlive a power failure. */
+  readonly isThrowaway?: boolean;
 }): void {
-  const { binDir, dataDir, user, password } = cluster;
+  const { binDir, dataDir, user, password, isThrowaway = false } = cluster;
   const passwordFile = `${dataDir}.password`;
   rmSync(dataDir, { recursive: true, force: true });
   rmSync(passwordFile, { force: true });
@@ -27,6 +29,7 @@ export function initialiseCluster(cluster: {
   const command = ['-c', 'umask 022; exec "$@"', 'sh', `${binDir}/initdb`];
   const options = ['--pgdata', dataDir, '--username', superuserName, '--pwfile', passwordFile];
   const form = ['--auth', 'scram-sha-256', '--encoding', 'UTF8', '--locale', 'C', '--no-instructions'];
+  if (isThrowaway) form.push('--no-sync');
   try {
     const { status, stderr } = spawnSync('/bin/sh', [...command, ...options, ...form], {
       cwd: '/',

@@ -21,6 +21,8 @@ export interface PrepareOptions {
   readonly log: (line: string) => void;
   /** Where the embedded one goes when its account cannot enter the state dir. */
   readonly sharedDir?: string;
+  /** For tests: nothing of it has to outlive a power failure. */
+  readonly isThrowaway?: boolean;
   /** Further steps of set-up that need the database: called when it is migrated, while it runs. */
   readonly whileRunning?: () => Promise<void>;
 }
@@ -65,7 +67,7 @@ export async function prepareDatabase(
     database: databaseOf(written),
   });
   writeUrlFile(paths.databaseUrl('owner'), owner);
-  const running = await runUnlessRunning(app, owner);
+  const running = await runUnlessRunning(app, owner, options.isThrowaway === true ? { fsync: 'off' } : {});
   try {
     await ensureDatabase(owner);
     const migrated = await prepareServer(owner, projectRoot, paths, options);
@@ -109,7 +111,11 @@ async function prepareServer(
  * PM2 may run it already, or be starting it this moment; then it is left alone.
  * @throws AppError DATABASE_UNAVAILABLE when it neither runs nor starts.
  */
-async function runUnlessRunning(app: PostgresApp, owner: Secret): Promise<RunningPostgres | null> {
+async function runUnlessRunning(
+  app: PostgresApp,
+  owner: Secret,
+  settings: Readonly<Record<string, string>>,
+): Promise<RunningPostgres | null> {
   const deadline = performance.now() + startMsMax;
   for (;;) {
     const failure = await withConnection(withDatabase(owner, 'postgres'), () => Promise.resolve(null)).catch(
@@ -119,7 +125,7 @@ async function runUnlessRunning(app: PostgresApp, owner: Secret): Promise<Runnin
     if (!(failure instanceof AppError) || performance.now() > deadline) throw failure;
     // cannot_connect_now: it is starting or recovering.
     if (codeOf(failure.cause) !== '57P03') {
-      const started = await runPostgres(app).catch((thrown: unknown) => thrown);
+      const started = await runPostgres(app, settings).catch((thrown: unknown) => thrown);
       if (!(started instanceof Error)) return started as RunningPostgres;
       if (performance.now() + startMsMax / 2 > deadline) throw started;
     }

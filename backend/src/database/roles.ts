@@ -11,6 +11,9 @@ import { toScramVerifier } from './scramVerifier.js';
 
 export const ownerRole = 'portolan_owner';
 export const schemaName = 'portolan';
+/** Any number that only this step uses. */
+const rolesLock = 4_419_870_226_513_094;
+
 export type LoginRole = Exclude<DatabaseRole, 'owner'>;
 export const loginRoles: readonly LoginRole[] = ['api', 'service', 'jobs'];
 
@@ -19,9 +22,21 @@ export const toRoleName = (role: LoginRole): string => `portolan_${role}`;
 
 /**
  * Makes the roles that are missing, and the schema. The client is logged in as somebody who may: a superuser, or an
- * account with CREATEROLE that owns the database. It has become `portolan_owner` afterwards.
+ * account with CREATEROLE that owns the database. It has become `portolan_owner` afterwards. Of parallel callers on one
+ * database one works and the others find it done.
  */
 export async function ensureRoles(client: Client): Promise<void> {
+  await client.query('select pg_advisory_lock($1)', [rolesLock]);
+  try {
+    await makeRoles(client);
+    await makeSchema(client);
+  } finally {
+    await client.query('select pg_advisory_unlock($1)', [rolesLock]);
+  }
+}
+
+async function makeRoles(client: Client): Promise<void> {
+  await client.query('reset role');
   for (const role of [ownerRole, ...loginRoles.map(toRoleName)]) {
     const login = role === ownerRole ? 'nologin' : 'login';
     await client.query(`
@@ -42,6 +57,9 @@ export async function ensureRoles(client: Client): Promise<void> {
         execute format('grant connect on database %I to ${role}', current_database());
       end $$`);
   }
+}
+
+async function makeSchema(client: Client): Promise<void> {
   await becomeOwner(client);
   const { rowCount } = await client.query('select from pg_namespace where nspname = $1', [schemaName]);
   if (rowCount === 0) {
