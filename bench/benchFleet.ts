@@ -1,0 +1,176 @@
+/**
+ * A fleet of its own for the benchmark: state and ports apart from any other, two services (`api` and `stdio`) before
+ * upstreams that cost next to nothing, and people with an instance of each.
+ */
+import { execFile } from 'node:child_process';
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { request } from 'undici';
+import { findProjectRoot } from '../backend/src/config/projectRoot.js';
+import { findPm2, readConfig } from '../scripts/fleet/openFleet.js';
+
+export interface BenchFleet extends AsyncDisposable {
+  /** Of the service's port, without the front. */
+  origin(service: 'bench-api' | 'bench-stdio'): string;
+  readonly frontOrigin: string;
+  pidOf(program: string): Promise<number>;
+  /** Connects as many people to a service; gives the path of each one's instance and their credential. */
+  connect(service: string, people: number): Promise<readonly { path: string; credential: string }[]>;
+}
+
+const ports = { api: 23_000, front: 23_080, monitor: 23_999, 'bench-api': 24_101, 'bench-stdio': 24_102 };
+
+export async function startBenchFleet(upstreamPort: number): Promise<BenchFleet> {
+  const projectRoot = findProjectRoot();
+  const folder = realpathSync(mkdtempSync(join(tmpdir(), 'portolan-bench-')));
+  chmodSync(folder, 0o711);
+  const mcpPortsDir = join(folder, 'mcp-ports');
+  writeService(mcpPortsDir, 'bench-api', apiService(upstreamPort));
+  writeService(
+    mcpPortsDir,
+    'bench-stdio',
+    stdioService(join(projectRoot, 'bench/programs/stdioUpstream.mjs')),
+  );
+  const settings = {
+    PORTOLAN_STATE_DIR: join(folder, 'state'),
+    MCP_PORTS_DIR: mcpPortsDir,
+    PORT: String(ports.api),
+    FRONT_PORT: String(ports.front),
+    MONITOR_PORT: String(ports.monitor),
+    LOG_LEVEL: 'warn',
+  };
+  Object.assign(process.env, settings);
+  const run = async (script: string): Promise<void> => {
+    const program = join(projectRoot, 'dist/scripts', `${script}.js`);
+    await promisify(execFile)(process.execPath, [program], { cwd: projectRoot, env: process.env });
+  };
+  const end = async (): Promise<void> => {
+    await run('stop');
+    rmSync(folder, { recursive: true, force: true });
+  };
+  try {
+    await run('quickstart');
+    const post = poster(`http://127.0.0.1:${ports.api}/api/v1`);
+    const email = 'bench@example.com';
+    const password = 'a password for the bench';
+    const setupCode = readFileSync(join(folder, 'state/setup-code'), 'utf8').trim();
+    await post('/auth/setup', { setupCode, email, password });
+    const { accessToken: admin } = await post('/auth/login', { email, password });
+    let people = 0;
+    return {
+      origin: (service) => `http://127.0.0.1:${ports[service]}`,
+      frontOrigin: `http://127.0.0.1:${ports.front}`,
+      async pidOf(program) {
+        const app = (await findPm2(readConfig())?.list())?.find(({ name }) => name === program);
+        if (app === undefined) throw new Error(`${program} does not run`);
+        return app.pid;
+      },
+      async connect(service, count) {
+        const made: { path: string; credential: string }[] = [];
+        for (let at = 0; at < count; at += 1) {
+          people += 1;
+          const person = { email: `person${people}@example.com`, password };
+          await post('/users', { ...person, role: 'user' }, admin);
+          const own = poster(`http://127.0.0.1:${ports.api}/api/v1`);
+          const { accessToken } = await own('/auth/login', person);
+          const credential = `credential-of-${people}-${'0123456789'.repeat(2)}`;
+          const answer = await own(`/services/${service}/authenticate`, { apiKey: credential }, accessToken);
+          made.push({ path: new URL(String(answer.instanceUrl)).pathname, credential });
+        }
+        return made;
+      },
+      [Symbol.asyncDispose]: end,
+    };
+  } catch (error) {
+    await end();
+    throw error;
+  }
+}
+
+function writeService(mcpPortsDir: string, name: string, config: object): void {
+  mkdirSync(join(mcpPortsDir, name), { recursive: true });
+  writeFileSync(
+    join(mcpPortsDir, name, 'config.json'),
+    JSON.stringify({ schemaVersion: 1, name, ...config }, null, 2),
+  );
+}
+
+/** Limits that the benchmark does not reach. */
+const limits = { requestsPerMinute: 100_000_000, burst: 1_000_000, concurrency: 1_000 };
+const credentials = {
+  scope: 'per-user',
+  methods: [
+    {
+      id: 'key',
+      type: 'fields',
+      label: 'Key',
+      tokenField: 'key',
+      fields: [{ name: 'key', label: 'Key', type: 'secret', secret: true }],
+      probe: { type: 'none' },
+    },
+  ],
+};
+
+const apiService = (upstreamPort: number) => ({
+  title: 'Benchmark, api',
+  kind: 'api',
+  port: ports['bench-api'],
+  instancePrefix: 'bapi',
+  limits,
+  credentials,
+  api: {
+    baseUrl: `http://127.0.0.1:${upstreamPort}`,
+    headers: { Authorization: { $userToken: 'Bearer {{token}}' } },
+    egress: { allowHosts: ['127.0.0.1'], allowPrivate: true },
+    tools: [
+      {
+        name: 'whoami',
+        description: 'Says who calls.',
+        annotations: { readOnlyHint: true },
+        inputSchema: { type: 'object', properties: {} },
+        request: { method: 'GET', path: '/whoami' },
+      },
+    ],
+  },
+});
+
+const stdioService = (program: string) => ({
+  title: 'Benchmark, stdio',
+  kind: 'stdio',
+  port: ports['bench-stdio'],
+  instancePrefix: 'bstd',
+  limits,
+  credentials,
+  stdio: {
+    command: process.execPath,
+    args: [program],
+    env: { CALLER: { $userToken: '{{token}}' } },
+    maxProcesses: 200,
+  },
+});
+
+function poster(base: string) {
+  return async (path: string, body: object, accessToken?: unknown): Promise<Record<string, unknown>> => {
+    const answer = await request(base + path, {
+      method: 'POST',
+      headers: {
+        'content-type': 'application/json',
+        ...(typeof accessToken === 'string' ? { authorization: `Bearer ${accessToken}` } : {}),
+      },
+      body: JSON.stringify(body),
+    });
+    const text = await answer.body.text();
+    if (answer.statusCode >= 300) throw new Error(`${path} was answered with ${answer.statusCode}: ${text}`);
+    return text === '' ? {} : (JSON.parse(text) as Record<string, unknown>);
+  };
+}
