@@ -1,5 +1,5 @@
-import { describe, expect, it, jest } from '@jest/globals';
-import { startMainApi, type RunningMainApi } from '../support/instancesApi.js';
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { startMainApi, type RunningMainApi, type SignedIn } from '../support/instancesApi.js';
 
 jest.setTimeout(30_000);
 
@@ -9,18 +9,26 @@ const authenticate = '/api/v1/services/notes/authenticate';
 /** A plain regular expression matches anything in `toMatchObject`. */
 const text = (form: RegExp): unknown => expect.stringMatching(form);
 
-async function audits(api: RunningMainApi): Promise<Record<string, unknown>[]> {
+async function audits(api: RunningMainApi, { userId }: SignedIn): Promise<Record<string, unknown>[]> {
   const root = await api.bench.site.db.superuser();
   const { rows } = await root.query<Record<string, unknown>>(
     `select action, outcome, error_code, target_kind, request_id from audit_events
-     where action not like 'auth.%' and action not like 'session.%' order by occurred_at`,
+     where actor_id = $1 and action not like 'auth.%' and action not like 'session.%' order by occurred_at`,
+    [userId],
   );
   return rows;
 }
 
 describe('the routes of instances', () => {
+  let api: RunningMainApi;
+  beforeAll(async () => {
+    api = await startMainApi();
+  });
+  afterAll(async () => {
+    await api[Symbol.asyncDispose]();
+  });
+
   it('I01 answers 201 with the URL for a new instance and 200 for a replaced credential', async () => {
-    await using api = await startMainApi();
     const alice = await api.signIn();
     const made = await alice.call('POST', authenticate, { apiKey: 'good-alice' });
     expect(made.status).toBe(201);
@@ -41,7 +49,7 @@ describe('the routes of instances', () => {
     expect(bad.status).toBe(400);
     expect(bad.headers.get('content-type')).toBe('application/problem+json');
     expect(bad.body).toMatchObject({ code: 'CREDENTIAL_REJECTED', detail: text(/did not accept/) });
-    expect(await audits(api)).toMatchObject([
+    expect(await audits(api, alice)).toMatchObject([
       { action: 'instance.created', outcome: 'success' },
       { action: 'credential.replaced', outcome: 'success' },
       { action: 'credential.refused', outcome: 'failure', error_code: 'CREDENTIAL_REJECTED' },
@@ -49,7 +57,6 @@ describe('the routes of instances', () => {
   });
 
   it('I02 I03 I04 take a label in query or body, tell instances apart by it, and refuse two', async () => {
-    await using api = await startMainApi();
     const alice = await api.signIn();
     await alice.call('POST', authenticate, { apiKey: 'good-alice' });
     const work = await alice.call('POST', `${authenticate}?label=work`, { apiKey: 'good-work' });
@@ -80,7 +87,6 @@ describe('the routes of instances', () => {
   });
 
   it('I02 I07 answers 404 with the setup instructions where there is no instance', async () => {
-    await using api = await startMainApi();
     const alice = await api.signIn();
     expect(await alice.call('GET', one)).toMatchObject({
       status: 404,
@@ -103,7 +109,6 @@ describe('the routes of instances', () => {
   });
 
   it('I04 rotates with and without a grace, within bounds', async () => {
-    await using api = await startMainApi();
     const alice = await api.signIn();
     const made = await alice.call('POST', authenticate, { apiKey: 'good-alice' });
     const rotated = await alice.call('POST', `${one}/rotate`, { graceSeconds: 3_600 });
@@ -122,7 +127,6 @@ describe('the routes of instances', () => {
   });
 
   it('I02 hides the URL from an old sign-in and from personal keys, and says how to see it', async () => {
-    await using api = await startMainApi();
     const early = await api.signIn({ signedInMinutesAgo: 16 });
     const made = await early.call('POST', authenticate, { apiKey: 'good-alice' });
     expect(made.body.instanceUrl).toMatch(/^https:/);
@@ -144,7 +148,6 @@ describe('the routes of instances', () => {
   });
 
   it('limits reveals and tests of a connection to five a minute, with Retry-After', async () => {
-    await using api = await startMainApi();
     const alice = await api.signIn();
     await alice.call('POST', authenticate, { apiKey: 'good-alice' });
     for (const path of [`${one}/reveal`, `${one}/test`]) {
@@ -157,7 +160,6 @@ describe('the routes of instances', () => {
   });
 
   it('H05 writes exactly one audit row for each mutation, whether it succeeds or fails', async () => {
-    await using api = await startMainApi();
     const alice = await api.signIn();
     const mutations: [string, string, unknown?][] = [
       ['POST', authenticate, { apiKey: 'good-alice' }],
@@ -180,10 +182,10 @@ describe('the routes of instances', () => {
       ['DELETE', one],
       ['DELETE', one],
     ];
-    let before = (await audits(api)).length;
+    let before = (await audits(api, alice)).length;
     for (const [method, path, body] of mutations) {
       const { status } = await alice.call(method, path, body);
-      const all = await audits(api);
+      const all = await audits(api, alice);
       const added = all.slice(before);
       expect({ method, path, status, rows: added.length }).toEqual({ method, path, status, rows: 1 });
       expect({ path, outcome: added[0]?.outcome === 'success' }).toEqual({ path, outcome: status < 400 });
@@ -193,7 +195,6 @@ describe('the routes of instances', () => {
   });
 
   it('H01 logs no credential, instance id or URL, whatever the outcome', async () => {
-    await using api = await startMainApi();
     const alice = await api.signIn();
     const made = await alice.call('POST', authenticate, { apiKey: 'good-canary-55' });
     await alice.call('POST', authenticate, { apiKey: 'bad-canary-55' });

@@ -1,6 +1,6 @@
 /**
- * The sealing side of the vault in the main API: credentials, overrides and instance ids of a user under that user's DEK,
- * shared things under the system's. It also opens what its owner may see again: the instance id and the names of the
+ * The sealing side of the vault in the main API: credentials, overrides and instance ids of a user under that user's DEK.
+ * It also opens what its owner may see again: the instance id and the names of the
  * fields that are set. Opening a credential for a call is `credentialOpener.ts`, in a service process.
  */
 import { randomBytes, randomUUID } from 'node:crypto';
@@ -10,7 +10,6 @@ import { findDataKeys, insertDataKey } from '../stores/keysStore.js';
 import { lockForUser } from '../stores/userLocks.js';
 import { createDek, unwrapDek, wrapDek, type Dek } from '../vault/dataKey.js';
 import { createInstanceId, lookupDigest } from '../vault/instanceId.js';
-import { systemOwner } from '../vault/keyWrapping.js';
 import { open, readDekId, seal } from '../vault/sealedRecord.js';
 import { toRecordBinding, type SealedColumn } from './recordBindings.js';
 import { encodeFieldValues, parseFieldValues, type FieldValues } from './sealedValues.js';
@@ -53,18 +52,6 @@ export interface CredentialVault {
     urlRevision: number,
   ): Promise<SealedInstanceId>;
   openInstanceId(db: Queryable, row: BoundRow, urlRevision: number, sealed: Buffer): Promise<string>;
-  /**
-   * Seals under the system's DEK, for `service_settings`: the admin's configuration and shared credentials (12.19).
-   */
-  sealSystemFields(
-    db: Queryable,
-    place: {
-      readonly column: 'sealed_admin_config' | 'sealed_shared_credential';
-      readonly rowId: string;
-      readonly revision: number;
-    },
-    fields: FieldValues,
-  ): Promise<Buffer>;
 }
 
 /** All methods run inside the caller's transaction. Besides their own errors they throw SEALED. */
@@ -149,30 +136,6 @@ export function createCredentialVault(vault: VaultGate): CredentialVault {
     },
     async openInstanceId(db, row, urlRevision, sealed) {
       return (await openAt(db, row, 'sealed_url', urlRevision, sealed)).toString('utf8');
-    },
-    async sealSystemFields(db, { column, rowId, revision }, fields) {
-      const newest = (await findDataKeys(db, null))[0];
-      if (newest === undefined) throw new AppError('SEALED', 'the system has no data key; run the set-up');
-      const plaintext = encodeFieldValues(fields);
-      try {
-        const { installId } = vault.keys();
-        return seal(
-          unwrap(newest, systemOwner),
-          plaintext,
-          {
-            installId,
-            table: 'service_settings',
-            column,
-            userId: systemOwner,
-            rowId,
-            revision,
-            schemaVersion: 1,
-          },
-          randomBytes,
-        );
-      } finally {
-        plaintext.fill(0);
-      }
     },
   };
 }
