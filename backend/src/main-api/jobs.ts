@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { readSecretFile } from '../config/secrets.js';
 import { createPool, type DatabasePool } from '../database/pool.js';
 import { withUser } from '../database/withUser.js';
+import { removeInstanceData } from '../jobs/removeInstanceData.js';
 import type { Job, Scheduler } from '../jobs/scheduler.js';
 import { sweepStagedCredentials } from '../jobs/sweepStagedCredentials.js';
 import type { VaultGate } from '../services/vaultKeys.js';
@@ -28,6 +29,8 @@ export function addJobs(scheduler: Scheduler, { ctx, vault }: JobsParts): () => 
   scheduler.add({ name: 'ring-heartbeat', everyMs: 10_000, atStart: true, run: () => beat(ctx.pool, vault) });
   scheduler.add({ name: 'instances-gauge', everyMs: 15_000, atStart: true, run: instancesGauge(ctx) });
   scheduler.add(sweepStagedCredentials({ pool: ctx.pool }));
+  const { instanceDataDir } = ctx.config.paths;
+  scheduler.add(removeInstanceData({ pool: ctx.pool, instanceDataDir }));
   const pool = openJobsPool(ctx.config.paths.databaseUrl('jobs'));
   if (pool === null) return async () => {};
   for (const job of toRetentionJobs(pool, ctx.now)) scheduler.add(job);

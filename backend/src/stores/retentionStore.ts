@@ -10,3 +10,17 @@ export async function purgeExpired(db: Queryable): Promise<Map<string, number>> 
   );
   return new Map(rows.map(({ kind, purged }) => [kind, purged]));
 }
+
+/** Which of these instances were deleted at least `olderThanMs` ago; needs the scope `admin`. */
+export async function findDeletedInstances(
+  db: Queryable,
+  ids: readonly string[],
+  olderThanMs: number,
+): Promise<string[]> {
+  const { rows } = await db.query<{ id: string }>(
+    `select id from instances
+     where id = any($1::uuid[]) and deleted_at < now() - $2 * interval '1 millisecond'`,
+    [ids, olderThanMs],
+  );
+  return rows.map(({ id }) => id);
+}
