@@ -24,7 +24,8 @@ try {
 async function installAll(config: Config): Promise<number> {
   const places = { packagesDir: config.paths.packagesDir, projectRoot: config.projectRoot };
   let exitCode = 0;
-  for (const { name, enabled, stdio } of loadServices(config).services) {
+  // A service that is new may not be in the lock yet: the generator runs at the same time.
+  for (const { name, enabled, stdio } of loadServices(config, { allocate: true }).services) {
     const reference = stdio?.package ?? null;
     if (!enabled || stdio === null || reference === null || reference.registryType !== 'npm') continue;
     const label = `${name}: ${reference.identifier} ${reference.version}`;

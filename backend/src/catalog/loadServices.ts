@@ -4,18 +4,22 @@ import type { Config } from '../config/config.js';
 import { createServiceEnvLookup } from '../config/serviceEnv.js';
 import { AppError } from '../errors/appError.js';
 import { describeProblem } from './configProblem.js';
-import { loadServiceDefinitions, type LoadedServices } from './loadServiceDefinitions.js';
+import { loadServiceDefinitions, type LoadedServices, type LoadOptions } from './loadServiceDefinitions.js';
 import { portsLockFileName, readPortsLock } from './portsLock.js';
 import type { ServiceDefinition } from './serviceDefinition.js';
 
 type Where = Pick<Config, 'mcpPortsDir' | 'paths'>;
 
 /** @throws AppError CONFIG_INVALID when the lock or the `service-env` file is unusable; bad services are reported. */
-export function loadServices({ mcpPortsDir, paths }: Where): LoadedServices {
+export function loadServices(
+  { mcpPortsDir, paths }: Where,
+  options: Pick<LoadOptions, 'allocate'> = {},
+): LoadedServices {
   return loadServiceDefinitions({
     mcpPortsDir,
     lock: readPortsLock(join(mcpPortsDir, portsLockFileName)),
     env: createServiceEnvLookup(paths.serviceEnv),
+    ...options,
   });
 }
 

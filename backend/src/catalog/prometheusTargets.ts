@@ -1,4 +1,5 @@
 /** The file_sd list of Prometheus: one target per process that serves `/metrics`. */
+import type { Config } from '../config/config.js';
 import type { ServiceDefinition } from './serviceDefinition.js';
 
 export interface PrometheusTarget {
@@ -6,17 +7,20 @@ export interface PrometheusTarget {
   readonly labels: Readonly<Record<string, string>>;
 }
 
-/** Ports as they are without `SERVICE_PORT_OFFSET` and with the defaults of the others. */
+/** What the committed list stands for: an installation that moved no port. */
+export const defaultPorts: Config['ports'] = { api: 3000, front: 8080, monitor: 3999, serviceOffset: 0 };
+
 export function toPrometheusTargets(
   services: readonly Pick<ServiceDefinition, 'name' | 'port'>[],
+  ports: Config['ports'],
 ): PrometheusTarget[] {
   return [
-    target('main-api', 3000, 'main-api'),
-    target('front', 8080, 'front'),
-    target('health-monitor', 3999, 'health-monitor'),
+    target('main-api', ports.api, 'main-api'),
+    target('front', ports.front, 'front'),
+    target('health-monitor', ports.monitor, 'health-monitor'),
     ...services
       .toSorted((a, b) => (a.name < b.name ? -1 : 1))
-      .map(({ name, port }) => target(name, port, 'universal-mcp-server')),
+      .map(({ name, port }) => target(name, port + ports.serviceOffset, 'universal-mcp-server')),
   ];
 }
 
