@@ -16,7 +16,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { findProjectRoot } from '../../backend/src/config/projectRoot.js';
 import { readSecretFile, Secret } from '../../backend/src/config/secrets.js';
 import { toStatePaths, type StatePaths } from '../../backend/src/config/statePaths.js';
@@ -27,7 +27,7 @@ import { runPostgres } from '../../backend/src/database/runPostgres.js';
 import { databaseOf, passwordOf, withDatabase, withLogin } from '../../backend/src/database/urlFiles.js';
 import { findDebianPostgres, startTemporaryPostgres } from '../../scripts/schema/temporaryPostgres.js';
 import { waitUntil } from '../support/eventually.js';
-import { makeOwnCluster, makeStateDir } from '../support/ownCluster.js';
+import { makeOwnCluster, makeStateDir, type OwnCluster } from '../support/ownCluster.js';
 
 const projectRoot = findProjectRoot();
 const roles = ['owner', 'api', 'service', 'jobs'] as const;
@@ -64,9 +64,15 @@ async function askAs(paths: StatePaths, role: (typeof roles)[number], query: str
   return (await pool.query(query)).rows;
 }
 
+/** One cluster for the tests that leave it as they found it: laid, migrated and stopped. */
+let cluster: OwnCluster;
+beforeAll(async () => {
+  cluster = await makeOwnCluster();
+});
+afterAll(() => cluster[Symbol.asyncDispose]());
+
 describe('the embedded database', () => {
   it('is laid once; preparing again changes nothing and is quick', async () => {
-    await using cluster = await makeOwnCluster();
     const { paths } = cluster;
     const before = snapshot(paths);
     expect(before).toHaveLength(5);
@@ -79,7 +85,6 @@ describe('the embedded database', () => {
   });
 
   it('lets each role in with its own password, and nobody without', async () => {
-    await using cluster = await makeOwnCluster();
     await using running = await cluster.start();
     for (const role of ['api', 'service', 'jobs'] as const) {
       expect(await askAs(cluster.paths, role, 'select current_user as name')).toEqual([
@@ -98,7 +103,6 @@ describe('the embedded database', () => {
   });
 
   it('is left alone when PM2 runs it already', async () => {
-    await using cluster = await makeOwnCluster();
     await using running = await cluster.start();
     expect((await prepare(cluster.paths)).migrated).toEqual([]);
     process.kill(running.pid, 0);
@@ -106,7 +110,6 @@ describe('the embedded database', () => {
   });
 
   it('gets a lost password file back with a new password, and the other roles keep theirs', async () => {
-    await using cluster = await makeOwnCluster();
     const { paths } = cluster;
     const before = snapshot(paths);
     unlinkSync(paths.databaseUrl('service'));
@@ -121,7 +124,6 @@ describe('the embedded database', () => {
   });
 
   it('makes the audit partitions of the coming days', async () => {
-    await using cluster = await makeOwnCluster();
     await using running = await cluster.start();
     const rows = await askAs(
       cluster.paths,
@@ -133,7 +135,6 @@ describe('the embedded database', () => {
   });
 
   it('ends with the process that runs it, even when that is killed', async () => {
-    await using cluster = await makeOwnCluster();
     const program = `
       import { readFileSync } from 'node:fs';
       import { runPostgres } from './dist/backend/src/database/runPostgres.js';
@@ -175,12 +176,14 @@ describe('the embedded database', () => {
   });
 
   it('refuses the data of another major version, and touches nothing', async () => {
-    await using cluster = await makeOwnCluster();
-    writeFileSync(join(cluster.app.dataDir, 'PG_VERSION'), '14\n');
+    const version = join(cluster.app.dataDir, 'PG_VERSION');
+    const right = readFileSync(version, 'utf8');
+    writeFileSync(version, '14\n');
     await expect(prepare(cluster.paths)).rejects.toMatchObject({
       code: 'CONFIG_INVALID',
       message: expect.stringContaining('PostgreSQL 14'),
     });
+    writeFileSync(version, right);
   });
 
   it('begins anew when a first attempt was cut off', async () => {
