@@ -10,7 +10,7 @@ import { failWith } from './failWith.js';
 import { readDesiredFleet } from './fleet/desiredApps.js';
 import { readLogTail } from './fleet/logTail.js';
 import { findPm2, readConfig } from './fleet/openFleet.js';
-import type { Pm2 } from './fleet/pm2.js';
+import type { Pm2 } from '../backend/src/supervisor/pm2.js';
 import { startFleet, type StartOutcome } from './fleet/startFleet.js';
 import { generateAll } from './setup/generateAll.js';
 import { prepareState } from './setup/prepareState.js';

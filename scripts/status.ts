@@ -7,7 +7,7 @@ import { failWith } from './failWith.js';
 import { readDesiredFleet } from './fleet/desiredApps.js';
 import { askHealth } from './fleet/health.js';
 import { findPm2, readConfig } from './fleet/openFleet.js';
-import type { Pm2App } from './fleet/pm2.js';
+import type { Pm2App } from '../backend/src/supervisor/pm2.js';
 
 interface Row {
   readonly app: string;

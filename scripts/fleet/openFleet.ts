@@ -2,8 +2,8 @@
 import { loadConfig, type Config } from '../../backend/src/config/config.js';
 import { readCallerEnv, readEnv } from '../../backend/src/config/env.js';
 import { findProjectRoot } from '../../backend/src/config/projectRoot.js';
-import { createPm2, type Pm2 } from './pm2.js';
-import { findPm2Home } from './pm2Home.js';
+import { createPm2, type Pm2 } from '../../backend/src/supervisor/pm2.js';
+import { findPm2Home } from '../../backend/src/supervisor/pm2Home.js';
 
 export function readConfig(): Config {
   return loadConfig(readEnv(), findProjectRoot());

@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { StatePaths } from '../../backend/src/config/statePaths.js';
 import { readPostgresApp } from '../../backend/src/database/embeddedPostgres.js';
-import { isAlive, readPid, untilGone } from './processes.js';
+import { isAlive, readPid, untilGone } from '../../backend/src/supervisor/processes.js';
 
 /** Answers the pid that it ended, or 0 when there was none. */
 export async function endOrphanPostgres(paths: StatePaths): Promise<number> {

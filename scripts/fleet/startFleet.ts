@@ -8,7 +8,7 @@ import { untilDatabaseAnswers } from './databaseReady.js';
 import { waitForHealth, type HealthTarget } from './health.js';
 import { endOrphanPostgres } from './orphanPostgres.js';
 import { findTakenPorts, portVariableOf } from './ports.js';
-import type { Pm2, Pm2App } from './pm2.js';
+import type { Pm2, Pm2App } from '../../backend/src/supervisor/pm2.js';
 import { readRunningDigests, writeRunningDigests, type Digests } from './runningDigests.js';
 
 export interface Plan {

@@ -8,7 +8,7 @@ import type { Config } from '../../backend/src/config/config.js';
 import { prepareDatabase } from '../../backend/src/database/prepare.js';
 import { newJwtKeysFiles } from '../../backend/src/services/jwtKeys.js';
 import type { RandomBytes } from '../../backend/src/vault/keyRing.js';
-import { ensurePm2Home } from '../fleet/pm2Home.js';
+import { ensurePm2Home } from '../../backend/src/supervisor/pm2Home.js';
 import { layVault } from './layVault.js';
 import { ensureDirectory, makeFileOnce, replaceFile } from './secretFiles.js';
 import { inStateTurn } from './stateTurn.js';

@@ -5,7 +5,7 @@
 import { linkSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { isAlive, readPid } from '../fleet/processes.js';
+import { isAlive, readPid } from '../../backend/src/supervisor/processes.js';
 
 export interface StateTurnOptions {
   /** How long another set-up may take; then this one gives up. */

@@ -24,10 +24,11 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   events: ['spool', 'egress', 'catalog', ...keepers],
   jobs: ['events', 'spool', 'egress', 'catalog', ...keepers],
   lifecycle: ground,
+  supervisor: ground,
   services: inner,
   middleware: ['services', ...inner],
   front: ['services', ...inner],
-  'health-monitor': ['services', ...inner],
+  'health-monitor': ['supervisor', 'services', ...inner],
   'main-api/routes': behindRoutes,
   'main-api': ['main-api/routes', ...behindRoutes],
   [`${universal}/protocol`]: ['config', 'errors'],
@@ -123,9 +124,9 @@ describe('what only some rooms may do', () => {
     expect(others.flatMap((file) => findPlaces(file, /(?<![.\w])process\.env\b/))).toEqual([]);
   });
 
-  it('child processes start where upstreams live, in the embedded database and in the monitor that revives', () => {
+  it('child processes start where upstreams live, in the embedded database and in the room that drives PM2', () => {
     const outside = backend.filter(
-      (file) => !inRoom(file, `${universal}/upstream`, 'database', 'health-monitor'),
+      (file) => !inRoom(file, `${universal}/upstream`, 'database', 'supervisor'),
     );
     const found = outside.flatMap(findImports).filter(({ specifier }) => specifier === 'node:child_process');
     expect(found.map(({ file, line }) => `${file}:${line}`)).toEqual([]);

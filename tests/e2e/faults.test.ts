@@ -1,6 +1,6 @@
 /** Every program is killed once; the fleet heals, and what the others do goes on. */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { isAlive } from '../../scripts/fleet/processes.js';
+import { isAlive } from '../../backend/src/supervisor/processes.js';
 import { waitUntil } from '../support/eventually.js';
 import { startWholeFleet, type Fleet } from '../support/fleet.js';
 import { connectClient, type TestClient } from '../support/mcpClients.js';

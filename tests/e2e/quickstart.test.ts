@@ -3,7 +3,7 @@ import { createServer } from 'node:net';
 import { once } from 'node:events';
 import { existsSync, renameSync } from 'node:fs';
 import { describe, expect, it } from '@jest/globals';
-import { isAlive } from '../../scripts/fleet/processes.js';
+import { isAlive } from '../../backend/src/supervisor/processes.js';
 import { startWholeFleet, type Fleet } from '../support/fleet.js';
 import { findProcessesWith } from '../support/processTree.js';
 import { callApi } from '../support/people.js';

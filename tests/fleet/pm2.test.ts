@@ -8,8 +8,8 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { loadConfig } from '../../backend/src/config/config.js';
 import { findProjectRoot } from '../../backend/src/config/projectRoot.js';
 import type { DesiredFleet } from '../../scripts/fleet/desiredApps.js';
-import { createPm2, parseProcessList, type Pm2 } from '../../scripts/fleet/pm2.js';
-import { isAlive } from '../../scripts/fleet/processes.js';
+import { createPm2, parseProcessList, type Pm2 } from '../../backend/src/supervisor/pm2.js';
+import { isAlive } from '../../backend/src/supervisor/processes.js';
 import { startFleet, type StartOutcome } from '../../scripts/fleet/startFleet.js';
 import { aFreePort } from '../support/freePorts.js';
 

@@ -2,7 +2,7 @@ import { chmodSync, lstatSync, mkdirSync, mkdtempSync, realpathSync, rmSync, sta
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { ensurePm2Home, findPm2Home } from '../../scripts/fleet/pm2Home.js';
+import { ensurePm2Home, findPm2Home } from '../../backend/src/supervisor/pm2Home.js';
 
 let folder: string;
 beforeEach(() => {

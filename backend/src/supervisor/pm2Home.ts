@@ -6,7 +6,7 @@
 import { lstatSync, mkdirSync, mkdtempSync, realpathSync, rmSync, statSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { StatePaths } from '../../backend/src/config/statePaths.js';
+import type { StatePaths } from '../config/statePaths.js';
 
 const pathBytesMax = 100;
 const longestSocketName = 'interactor.sock';
