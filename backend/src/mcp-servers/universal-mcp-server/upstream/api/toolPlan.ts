@@ -42,8 +42,11 @@ export interface PlanContext {
 
 export function toToolPlan(tool: ApiTool, context: PlanContext): ToolPlan {
   const { api } = context;
-  const { name, title, description, inputSchema, outputSchema, annotations, request } = tool;
-  const isReadOnly = annotations.readOnlyHint ?? request.method === 'GET';
+  const { name, title, description, inputSchema, outputSchema, request } = tool;
+  // GET is safe by definition (RFC 9110 §9.2.1), unless the file says that this service holds otherwise.
+  const annotations =
+    request.method === 'GET' ? { readOnlyHint: true, ...tool.annotations } : tool.annotations;
+  const isReadOnly = annotations.readOnlyHint === true;
   let made: ToolWorks | null = null;
   const make = (): ToolWorks => {
     const reader = compileAnswerReader(api, tool, context.refusalStatuses);
