@@ -172,15 +172,23 @@ describe('loading services', () => {
     });
   });
 
-  it('loads one service alone, without resolving what its neighbours need', () => {
+  it('reads one service alone, and leaves its neighbours what the lock gives them', () => {
     using ports = aPortsFolder();
     ports.write('mine', aStdioService('mine'));
-    ports.write('other', aStdioService('other', { stdio: { env: { A: { $env: 'OF_THE_OTHER' } } } }));
+    ports.write(
+      'other',
+      aStdioService('other', { port: 4_400, stdio: { env: { A: { $env: 'OF_THE_OTHER' } } } }),
+    );
+    const { lock } = ports.load();
     const asked: string[] = [];
-    const loaded = ports.load({ only: 'mine', env: (name) => (asked.push(name), undefined) });
-    expect(loaded.services.map(({ name }) => name)).toEqual(['mine']);
-    expect(loaded.problems).toEqual([]);
-    expect(asked).toEqual([]);
+    const env = (name: string): undefined => void asked.push(name);
+    const loaded = ports.load({ only: 'mine', env, lock, allocate: false });
+    expect(loaded.services.map(({ name, enabled }) => [name, enabled])).toEqual([['mine', true]]);
+    expect({ problems: loaded.problems, asked }).toEqual({ problems: [], asked: [] });
+    ports.write('mine', aStdioService('mine', { port: 4_400 }));
+    expect(problemsOf(ports.load({ only: 'mine', lock, allocate: false }), 'mine')).toEqual([
+      '/port: is the port of other; choose another or leave it out',
+    ]);
   });
 
   it('gives no port to a service that the lock does not know, unless it is the generator', () => {

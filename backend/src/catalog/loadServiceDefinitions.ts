@@ -23,7 +23,7 @@ export interface LoadOptions {
   readonly file?: (path: string) => string | null;
   /** Give a port and prefix to services that the lock does not know; only the generator may, since it keeps the lock. */
   readonly allocate?: boolean;
-  /** Load this one service only (its neighbours are looked at for ports and prefixes, not resolved). */
+  /** Read this one service only; what the lock gives to its neighbours stays theirs. */
   readonly only?: string;
 }
 
@@ -50,18 +50,21 @@ const referencedFileBytesMax = 65_536;
 
 export function loadServiceDefinitions(options: LoadOptions): LoadedServices {
   const reader: ReferenceReader = { env: options.env, file: options.file ?? readReferencedFile };
-  const files = findServiceFiles(options.mcpPortsDir);
+  const folders = findFolders(options.mcpPortsDir);
+  const files = folders
+    .filter((folder) => options.only === undefined || folder === options.only)
+    .flatMap((folder) => readServiceFile(folder, join(options.mcpPortsDir, folder, 'config.json')) ?? []);
   const readable = files.flatMap(({ config }) => (config === null ? [] : [config]));
   const { lock, problems: allocationProblems } = allocatePorts(
     options.lock,
     readable.map(({ name, port, instancePrefix }) => ({ name, port, instancePrefix })),
+    folders,
   );
 
   const services: ServiceDefinition[] = [];
   const problems: ConfigProblem[] = [];
   const warnings: ConfigProblem[] = [];
   for (const { folder, file, digest, config, problems: found } of files) {
-    if (options.only !== undefined && options.only !== folder) continue;
     const name = (problem: FoundProblem): ConfigProblem => ({ ...problem, service: folder, file });
     if (config === null) {
       problems.push(...found.map(name));
@@ -86,17 +89,15 @@ export function loadServiceDefinitions(options: LoadOptions): LoadedServices {
   return { services, problems, warnings, lock };
 }
 
-function findServiceFiles(mcpPortsDir: string): ServiceFile[] {
-  let folders: string[];
+function findFolders(mcpPortsDir: string): string[] {
   try {
-    folders = readdirSync(mcpPortsDir, { withFileTypes: true })
+    return readdirSync(mcpPortsDir, { withFileTypes: true })
       .filter((entry) => (entry.isDirectory() || entry.isSymbolicLink()) && !entry.name.startsWith('.'))
       .map((entry) => entry.name)
       .sort();
   } catch {
-    folders = [];
+    return [];
   }
-  return folders.flatMap((folder) => readServiceFile(folder, join(mcpPortsDir, folder, 'config.json')) ?? []);
 }
 
 /** Null for a folder that holds no config.json at all. */
@@ -121,7 +122,7 @@ function readServiceFile(folder: string, file: string): ServiceFile | null {
   const text = parseConfigText(bytes);
   if ('problem' in text) return bad([text.problem], digest);
   const secrets = findSecretLiterals(text.value);
-  const parsed = configSchema.safeParse(text.value);
+  const parsed = configSchema.safeParse(text.value, { jitless: true });
   if (!parsed.success) return bad([...secrets, ...parsed.error.issues.flatMap(toProblems)], digest);
   const config = parsed.data;
   const problems = [...secrets];

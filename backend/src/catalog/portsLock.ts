@@ -81,11 +81,16 @@ export function formatPortsLock(lock: PortsLock): string {
 /**
  * Gives every service its port and prefix. What the lock says stands; a declared port may move a service, a declared
  * prefix must be the one of the lock. Of two that want the same, the holder keeps it, else the first by name.
+ * @param neighbours services that are there as well and keep what the lock gives them.
  */
-export function allocatePorts(lock: PortsLock, wanted: readonly WantedAllocation[]): AllocationResult {
+export function allocatePorts(
+  lock: PortsLock,
+  wanted: readonly WantedAllocation[],
+  neighbours: readonly string[] = [],
+): AllocationResult {
   const services = new Map(Object.entries(lock.services));
   const problems = new Map<string, FoundProblem[]>();
-  const present = new Set(wanted.map((one) => one.name));
+  const present = new Set([...wanted.map((one) => one.name), ...neighbours]);
   const refuse = (name: string, pointer: string, message: string): void => {
     problems.set(name, [...(problems.get(name) ?? []), { pointer, message }]);
   };
