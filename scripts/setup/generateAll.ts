@@ -1,16 +1,12 @@
 /** Everything that follows from mcp-ports and from our own routes: PM2 configuration, OpenAPI document, packages. */
-import { join } from 'node:path';
 import type { Config } from '../../backend/src/config/config.js';
-import { ecosystemFileOf } from '../fleet/desiredApps.js';
 import { runProgram } from './runProgram.js';
 
 /** The steps do not wait for each other; what changed nothing says nothing. */
 export async function generateAll(config: Config, log: (line: string) => void): Promise<void> {
-  const ecosystem = ecosystemFileOf(config);
-  const isElsewhere = ecosystem !== join(config.projectRoot, 'ecosystem.config.js');
-  const run = (name: string, args: readonly string[] = []) => runProgram(config.projectRoot, name, args);
+  const run = (name: string) => runProgram(config.projectRoot, name);
   const [generated, document, packages] = await Promise.all([
-    run('generate-pm2-config', isElsewhere ? ['--output', ecosystem] : []),
+    run('generate-pm2-config'),
     run('openapi'),
     run('install-packages'),
   ]);

@@ -40,7 +40,14 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
 
 const rooms = Object.keys(mayImport).sort((one, other) => other.length - one.length);
 
+/** What routes are written against lies beside them, and belongs to their room. */
+const routeContract = new Set([
+  'backend/src/main-api/defineRoute.ts',
+  'backend/src/main-api/openApiDocument.ts',
+]);
+
 function roomOf(path: string): string | null {
+  if (routeContract.has(path)) return 'main-api/routes';
   const inside = /^backend\/src\/(.+)\/[^/]+$/.exec(path)?.[1];
   if (inside === undefined) return null;
   return rooms.find((room) => inside === room || inside.startsWith(`${room}/`)) ?? null;

@@ -59,7 +59,7 @@ describe('a new service', () => {
     await using old = await connectClient('SDK v1', (await connect(alice, 'everything')).instanceUrl);
     addService('notes', 'memory', { port: 4_109, title: 'Notes' });
     const ecosystem = join(fleet.config.paths.stateDir, 'ecosystem.config.js');
-    const generated = await fleet.run('generate-pm2-config', '--output', ecosystem);
+    const generated = await fleet.run('generate-pm2-config');
     expect(generated).toMatchObject({ code: 0 });
     expect(generated.output).toContain('3 services');
     const started = await fleet.run('pm2', 'start', ecosystem, '--only', 'mcp-notes');

@@ -63,7 +63,12 @@ describe('on Node 24', () => {
     expect(JSON.stringify(listed)).toContain('"echo"');
     const called = await inspect(
       everything.instanceUrl,
-      ...['--method', 'tools/call', '--tool-name', 'echo', '--tool-arg', 'message=by the inspector'],
+      '--method',
+      'tools/call',
+      '--tool-name',
+      'echo',
+      '--tool-arg',
+      'message=by the inspector',
     );
     expect(JSON.stringify(called)).toContain('by the inspector');
   }, 120_000);
