@@ -20,6 +20,7 @@ export const errorCodes = {
   INVALID_REQUEST: form(400, 'The request is not valid', -32600),
   INVALID_JSON: form(400, 'The body is not valid JSON', -32700),
   INVALID_PARAMS: form(400, 'The parameters are not valid', -32602),
+  INVALID_ENVELOPE: form(400, 'The metadata of the request is not valid', -32602),
   INSTANCE_ID_REQUIRED: form(400, 'An instance id is required', -32600),
   PAYLOAD_TOO_LARGE: form(413, 'The body is too large', -32600),
   UNSUPPORTED_MEDIA_TYPE: form(415, 'The content type is not supported', -32600),

@@ -122,11 +122,11 @@ export class ListenStream implements OpenThing {
     this.#stream = null;
     this.held.close();
     if (stream === null || stream.signal.aborted) return;
-    const _meta = {
+    const meta = {
       [envelope.subscriptionId]: this.#id,
       [envelope.serverInfo]: this.#server?.serverInfo ?? {},
     };
-    stream.send({ jsonrpc: '2.0', id: this.#id, result: { resultType: 'complete', _meta } });
+    stream.send({ jsonrpc: '2.0', id: this.#id, result: { resultType: 'complete', _meta: meta } });
     stream.end();
   }
 

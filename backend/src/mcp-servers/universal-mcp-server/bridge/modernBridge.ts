@@ -69,7 +69,10 @@ export function createModernBridge(ctx: BridgeContext, rooms: InstanceRooms): Mo
       ctx,
       room,
       {
-        ...{ era: 'modern', instance: from.instance, origin: from.origin, request },
+        era: 'modern',
+        instance: from.instance,
+        origin: from.origin,
+        request,
         listener: { onNotification() {}, onServerRequest: refuseToBeAsked },
         connect: async (signal) => {
           const connection = await conversation.connect(from.instance, null, signal);
@@ -100,7 +103,11 @@ export function createModernBridge(ctx: BridgeContext, rooms: InstanceRooms): Mo
       ctx,
       room,
       {
-        ...{ era: 'modern', instance, origin: from.origin, request: toLegacyRequest(request), listener },
+        era: 'modern',
+        instance,
+        origin: from.origin,
+        request: toLegacyRequest(request),
+        listener,
         connect: async (signal) => {
           const connection = await conversation.connect(instance, logLevel, signal);
           serverInfo = connection.server.serverInfo;

@@ -29,13 +29,11 @@ export interface AnswerReader {
 }
 
 /**
- * @param refusalStatuses statuses besides 401 that the service uses for a credential that it does not accept.
  * @throws AppError CONFIG_INVALID when the outputSchema cannot be compiled.
  */
 export function compileAnswerReader(
   api: Pick<ApiDefinition, 'response'>,
   { response: form, outputSchema }: Pick<ApiTool, 'response' | 'outputSchema'>,
-  refusalStatuses: ReadonlySet<number>,
 ): AnswerReader {
   const pickPointer = toPointer(form.pick ?? api.response.pick);
   const okPointer = toPointer(form.okPath);
@@ -108,7 +106,7 @@ export function compileAnswerReader(
     const detail = isJsonType(headers['content-type'])
       ? findDetail(parseDocument(body), errorPlaces)
       : findPlainDetail(headers['content-type'], body);
-    if (status === 401 || refusalStatuses.has(status)) return { kind: 'credentialRefused', status, detail };
+    if (status === 401) return { kind: 'credentialRefused', status, detail };
     if (status === 403) return { kind: 'denied', status, detail };
     if (status === 429) {
       return {

@@ -12,9 +12,16 @@ import type { Logger } from '../../../../telemetry/logger.js';
 import type { JsonObject, JsonRpcRequest, JsonRpcResponse } from '../../protocol/jsonRpc.js';
 import { legacyRevisions } from '../../protocol/revisions.js';
 import { createHttpProber } from '../httpProbe.js';
-import { toFailure, type ConnectionTerms, type Upstream, type UpstreamConnection } from '../upstream.js';
+import {
+  toFailure,
+  type ConnectionTerms,
+  type ProbeOutcome,
+  type Upstream,
+  type UpstreamConnection,
+} from '../upstream.js';
 import { createAnswerCache } from './answerCache.js';
-import { createToolCaller, type CallTool, type StateNote } from './toolCaller.js';
+import { createCredentialRecheck } from './credentialRecheck.js';
+import { createToolCaller, type CallTerms, type CallTool, type StateNote } from './toolCaller.js';
 import { toCallToolResult, type OutcomeContext } from './toolOutcome.js';
 import { toToolPlan } from './toolPlan.js';
 import { createToolSet, type ToolSet } from './toolSet.js';
@@ -55,7 +62,6 @@ export async function createApiUpstream(options: ApiUpstreamOptions): Promise<Ap
     userAgent,
     parse: (url: string) => egress.parse(url),
     timeoutMs: definition.limits.timeoutMs,
-    refusalStatuses: findRefusalStatuses(definition),
   };
   const tools = createToolSet({
     declared: api.tools,
@@ -65,8 +71,18 @@ export async function createApiUpstream(options: ApiUpstreamOptions): Promise<Ap
     egress,
     log: options.log,
   });
-  await tools.refresh();
-  const call = createToolCaller({ definition, retry: api.retry, egress, answers, recordState });
+  // A document is read while the process starts to listen; whoever needs its tools before waits for it.
+  void tools.refresh();
+  const probe = ({ instance, values }: CallTerms, signal: AbortSignal): Promise<ProbeOutcome> =>
+    prober.probe(instance.credentialMethod, values, signal);
+  const call = createToolCaller({
+    definition,
+    retry: api.retry,
+    egress,
+    answers,
+    recordState,
+    isStillAccepted: saysForbiddenOnly(definition) ? createCredentialRecheck(probe) : null,
+  });
   const { consoleUrl } = toSetupInstructions(definition, options.publicUrl);
   const toContext = (tool: string): OutcomeContext => ({ service: definition.title, tool, consoleUrl });
   const server = {
@@ -84,7 +100,7 @@ export async function createApiUpstream(options: ApiUpstreamOptions): Promise<Ap
       signal.throwIfAborted();
       return createConnection(upstream, terms, server);
     },
-    probe: ({ instance, values }, signal) => prober.probe(instance.credentialMethod, values, signal),
+    probe,
     forget: (instanceId) => answers.forget(instanceId),
     async [Symbol.asyncDispose]() {
       await Promise.all([egress[Symbol.asyncDispose](), prober[Symbol.asyncDispose]()]);
@@ -151,11 +167,9 @@ async function callTool(
   return { jsonrpc: '2.0', id: request.id, result: toCallToolResult(outcome, toContext(name)) };
 }
 
-/** Besides 401: the statuses for which a probe of this service has words (some say 403 for a bad key). */
-function findRefusalStatuses({ credentials }: ServiceDefinition): ReadonlySet<number> {
-  return new Set(
-    credentials.methods.flatMap(({ probe }) =>
-      probe.type === 'http' ? Object.keys(probe.reject).map(Number) : [],
-    ),
+/** Whether the service's probe has words for 403 but none for 401: a bad key is told apart only by asking again. */
+function saysForbiddenOnly({ credentials }: ServiceDefinition): boolean {
+  return credentials.methods.some(
+    ({ probe }) => probe.type === 'http' && '403' in probe.reject && !('401' in probe.reject),
   );
 }

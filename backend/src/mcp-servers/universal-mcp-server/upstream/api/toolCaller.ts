@@ -24,6 +24,8 @@ export interface CallTerms {
 /** What a call showed about an instance. `cause` is for its owner and names no value. */
 export interface StateNote {
   readonly instanceId: string;
+  /** Of the credential that was used; null when there was none. */
+  readonly credentialRevision: number | null;
   readonly state: Extract<ResolvedInstance['state'], 'ready' | 'needs_reauth'>;
   readonly cause: string | null;
 }
@@ -48,8 +50,10 @@ export function createToolCaller(options: {
   readonly egress: Pick<EgressClient, 'send'>;
   readonly answers: AnswerCache;
   readonly recordState: (note: StateNote) => void;
+  /** Asks the service whether the credential still works; null for services whose 401 says so by itself. */
+  readonly isStillAccepted: ((terms: CallTerms, signal: AbortSignal) => Promise<boolean>) | null;
 }): CallTool {
-  const { definition, retry, egress, answers, recordState } = options;
+  const { definition, retry, egress, answers, recordState, isStillAccepted } = options;
   const maxBytes = definition.limits.maxResponseBytes;
   const budget = createRetryBudget();
   const noted = new LRUCache<string, ResolvedInstance['state']>({ max: 10_000, ttl: notedMs });
@@ -59,7 +63,8 @@ export function createToolCaller(options: {
     const key = `${instance.id} ${instance.credentialRevision}`;
     if ((noted.get(key) ?? instance.state) === state) return;
     noted.set(key, state);
-    recordState({ instanceId: instance.id, state, cause });
+    const credentialRevision = instance.credentialMethod === null ? null : instance.credentialRevision;
+    recordState({ instanceId: instance.id, credentialRevision, state, cause });
   };
 
   const exchange = async (
@@ -77,6 +82,16 @@ export function createToolCaller(options: {
       );
     const first = await send(request);
     return pages === null ? reader.read(first) : pages.collect(request, first, send);
+  };
+
+  /** Some services say 403 for a bad credential as well as for a good one that may not do this. */
+  const settle = async (
+    outcome: ToolOutcome,
+    terms: CallTerms,
+    signal: AbortSignal,
+  ): Promise<ToolOutcome> => {
+    if (outcome.kind !== 'denied' || isStillAccepted === null) return outcome;
+    return (await isStillAccepted(terms, signal)) ? outcome : { ...outcome, kind: 'credentialRefused' };
   };
 
   return async (plan, given, terms, signal) => {
@@ -98,7 +113,7 @@ export function createToolCaller(options: {
       }
       throw error;
     }
-    const outcome = await exchange(plan, request, signal);
+    const outcome = await settle(await exchange(plan, request, signal), terms, signal);
     if (outcome.kind === 'answered') {
       note(instance, 'ready', null);
       if (key !== null) answers.keep(key, outcome, plan.cacheTtlMs);

@@ -35,7 +35,6 @@ export interface ToolWorks {
 export interface PlanContext {
   readonly api: ApiDefinition;
   readonly timeoutMs: number;
-  readonly refusalStatuses: ReadonlySet<number>;
   readonly userAgent: string;
   readonly parse: (url: string) => Destination;
 }
@@ -49,7 +48,7 @@ export function toToolPlan(tool: ApiTool, context: PlanContext): ToolPlan {
   const isReadOnly = annotations.readOnlyHint === true;
   let made: ToolWorks | null = null;
   const make = (): ToolWorks => {
-    const reader = compileAnswerReader(api, tool, context.refusalStatuses);
+    const reader = compileAnswerReader(api, tool);
     return {
       check: compileArguments(inputSchema),
       build: compileRequest(api, tool, context),

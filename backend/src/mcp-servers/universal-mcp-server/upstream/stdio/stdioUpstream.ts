@@ -12,7 +12,7 @@ import { AppError } from '../../../../errors/appError.js';
 import type { Logger } from '../../../../telemetry/logger.js';
 import { abortable } from '../../protocol/abortable.js';
 import { legacyRevisions } from '../../protocol/revisions.js';
-import type { ClientTerms, ConnectionTerms, Upstream } from '../upstream.js';
+import type { ClientTerms, ConnectionTerms, ProbeOutcome, Upstream } from '../upstream.js';
 import { probeByListing } from '../probeByListing.js';
 import { createChildPool, type ChildKey } from './childPool.js';
 import { openDataDir, toChildCommand, type CommandPlaces } from './childCommand.js';
@@ -101,6 +101,10 @@ export function createStdioUpstream(options: StdioUpstreamOptions): StdioUpstrea
     connect,
     async probe(terms, signal) {
       const { instance } = terms;
+      const declared = definition.credentials.methods.find(
+        ({ id }) => id === instance.credentialMethod,
+      )?.probe;
+      if (declared?.type === 'http') return await probeByHttp(definition, terms, signal);
       // A directory of its own: a probe must neither wait for the instance's child nor touch what it keeps.
       const name = `probe-${instance.id}-${++childCount}`;
       const key: ChildKey = { key: name, instanceId: instance.id, userId: instance.userId };
@@ -126,6 +130,17 @@ export function createStdioUpstream(options: StdioUpstreamOptions): StdioUpstrea
     sweepOrphans: () => marks.sweepOrphans(),
     [Symbol.asyncDispose]: () => pool[Symbol.asyncDispose](),
   };
+}
+
+/** A service whose API tells faster than its server whether a key works. */
+async function probeByHttp(
+  { credentials }: ServiceDefinition,
+  { instance, values }: ConnectionTerms,
+  signal: AbortSignal,
+): Promise<ProbeOutcome> {
+  const { createHttpProber } = await import('../httpProbe.js');
+  await using prober = createHttpProber({ credentials, userAgent: 'Portolan' });
+  return await prober.probe(instance.credentialMethod, values, signal);
 }
 
 /** Whether the server could send requests to such a client, so that its child must be its own. */

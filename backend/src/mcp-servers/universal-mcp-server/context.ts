@@ -1,0 +1,223 @@
+/**
+ * Puts one service process together: database, vault, audit, upstream, bridge, listener. Nothing listens yet when it
+ * returns, and everything that it opened is closed by `close`.
+ */
+import { randomBytes, randomUUID } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import type { Server, ServerResponse } from 'node:http';
+import { join } from 'node:path';
+import type { ServiceDefinition } from '../../catalog/serviceDefinition.js';
+import type { Config } from '../../config/config.js';
+import { readSecretFile } from '../../config/secrets.js';
+import { createPool, type DatabasePool } from '../../database/pool.js';
+import { clientAddressReader } from '../../lifecycle/clientAddress.js';
+import { hostGuard } from '../../lifecycle/hostGuard.js';
+import { createHttpServer } from '../../lifecycle/httpServer.js';
+import { startChangeFeed } from '../../services/changeFeed.js';
+import { createCredentialOpener } from '../../services/credentialOpener.js';
+import { readInstallKeys } from '../../services/installKeys.js';
+import { createInstanceLookup } from '../../services/instanceLookup.js';
+import { createInstanceResolver } from '../../services/instanceResolver.js';
+import { createInstanceWatch } from '../../services/instanceWatch.js';
+import { loadVerificationKeys } from '../../services/jwtKeys.js';
+import { createReadiness } from '../../services/readiness.js';
+import { toSetupInstructions } from '../../services/setupInstructions.js';
+import { openVaultGate } from '../../services/vaultKeys.js';
+import { recordInstanceState } from '../../stores/instanceLookupStore.js';
+import type { Logger } from '../../telemetry/logger.js';
+import { createServiceMetrics } from '../../telemetry/metrics.js';
+import { metricsAccess } from '../../telemetry/metricsAccess.js';
+import { openCallAudit } from './callAudit.js';
+import type { BridgeContext } from './bridge/bridgeContext.js';
+import { createInstanceRooms } from './bridge/instanceRooms.js';
+import { createLastLists } from './bridge/lastLists.js';
+import { createLegacyBridge } from './bridge/legacyBridge.js';
+import { createModernBridge } from './bridge/modernBridge.js';
+import { openSessionJournal } from './bridge/sessionJournal.js';
+import { createToolGate } from './bridge/toolPolicy.js';
+import { createMcpEndpoint } from './downstream/mcpEndpoint.js';
+import { createOperations } from './downstream/operations.js';
+import { createProbeEndpoint } from './downstream/probeEndpoint.js';
+import { createServiceHandler } from './downstream/serviceHandler.js';
+import { createStrangerLimits } from './downstream/strangerLimits.js';
+import { createUpstream, type KindUpstream } from './upstream/createUpstream.js';
+import type { StateNote } from './upstream/api/toolCaller.js';
+import { createUseNotes } from './useNotes.js';
+
+export interface ServiceProcess {
+  readonly server: Server;
+  readonly kindUpstream: KindUpstream;
+  /** Ends what no request holds any more: streams, children, audit, database. */
+  close(): Promise<void>;
+}
+
+export interface ServiceProcessOptions {
+  readonly config: Config;
+  readonly definition: ServiceDefinition;
+  readonly log: Logger;
+  /** What the drain knows; it is made after the server. */
+  readonly lifecycle: { isDraining(): boolean; markStream(response: ServerResponse): void };
+}
+
+export async function createServiceProcess(options: ServiceProcessOptions): Promise<ServiceProcess> {
+  const { config, definition, log, lifecycle } = options;
+  const { name: service } = definition;
+  const metrics = createServiceMetrics(service);
+  const connectionString = readSecretFile(
+    config.databaseUrlFile('service'),
+    'the connection string of the role service',
+  );
+  const pool = createPool({
+    connectionString,
+    applicationName: `portolan-mcp-${service}`,
+    connectionsMax: 4,
+    onIdleError: (error) => log.warn('an idle database connection broke', { error }),
+  });
+  metrics.watchPool(toPoolGauge(pool));
+  const changes = startChangeFeed({
+    connectionString,
+    applicationName: `portolan-mcp-${service}-listen`,
+    onConnection: (isUp, cause) =>
+      isUp
+        ? log.info('listening for changes')
+        : log.warn('the listening connection was lost', { error: cause }),
+  });
+  const vault = await openVaultGate({
+    readRing: () => readSecretFile(config.paths.keyRing, 'the key ring (KEYRING_FILE)'),
+    readInstallKeys: () => readInstallKeys(pool),
+    onChange: (isOpen, reason) =>
+      isOpen ? log.info('the vault is open') : log.warn('the vault is sealed', { error: reason }),
+  });
+  const resolver = createInstanceResolver({ vault, lookup: createInstanceLookup(pool), changes });
+  const opener = createCredentialOpener({ definition, vault, changes });
+  const watch = createInstanceWatch({ resolver, changes });
+  const audit = openCallAudit({ config, definition, pool, log, metrics });
+  const uses = createUseNotes(pool, log);
+  const kindUpstream = await createUpstream(definition, {
+    config,
+    log,
+    recordState: (note) => void recordState(pool, service, note, log),
+  });
+  const ctx: BridgeContext = {
+    definition,
+    upstream: kindUpstream.upstream,
+    gate: createToolGate(definition.toolPolicy),
+    openValues: (instance) => opener.open(instance),
+    watch,
+    vault,
+    spool: audit.spool,
+    lists: createLastLists(pool, service, log),
+    setup: toSetupInstructions(definition, config.publicUrl),
+    journal: openSessionJournal(join(config.paths.stateDir, 'sessions', `${service}.ndjson`), Date.now),
+    metrics,
+    log,
+    noteUse: (instanceId) => uses.note(instanceId),
+    now: Date.now,
+    newId: randomUUID,
+    randomBytes,
+  };
+  const rooms = createInstanceRooms(ctx);
+  const onStream = (response: ServerResponse): void => {
+    lifecycle.markStream(response);
+    metrics.openStreams.inc();
+    response.once('close', () => metrics.openStreams.dec());
+  };
+  const frontKey = existsSync(config.paths.frontKey)
+    ? Buffer.from(readSecretFile(config.paths.frontKey, 'the front key').reveal(), 'base64')
+    : null;
+  const handler = createServiceHandler({
+    ctx,
+    resolver,
+    guard: hostGuard(config),
+    strangers: createStrangerLimits(),
+    clientAddress: clientAddressReader({ frontKey, trustProxy: config.trustProxy }),
+    allowedOrigins: config.allowedOrigins,
+    answerOperation: createOperations({
+      service,
+      readiness: createReadiness({
+        db: pool,
+        vault,
+        projectRoot: config.projectRoot,
+        isDraining: () => lifecycle.isDraining(),
+      }),
+      metricsAccess: metricsAccess({ tokenFile: config.paths.metricsToken, isOpen: config.metricsOpen }),
+      registry: metrics.registry,
+      refreshGauges: () => countChildren(kindUpstream, metrics),
+      uptimeSeconds: () => process.uptime(),
+    }),
+    answerInternal: createProbeEndpoint({
+      bridge: ctx,
+      resolver,
+      verificationKeys: () => loadVerificationKeys(config.paths.jwtPublicKeys),
+    }),
+    answerMcp: createMcpEndpoint({
+      ctx,
+      legacy: createLegacyBridge(ctx, rooms),
+      modern: createModernBridge(ctx, rooms),
+      onStream,
+    }),
+    answerRest: await createRest(ctx, rooms, kindUpstream),
+  });
+
+  return {
+    server: createHttpServer(handler),
+    kindUpstream,
+    async close() {
+      rooms[Symbol.dispose]();
+      await kindUpstream.upstream[Symbol.asyncDispose]();
+      watch[Symbol.dispose]();
+      opener[Symbol.dispose]();
+      resolver[Symbol.dispose]();
+      vault[Symbol.dispose]();
+      await uses.close();
+      await audit.close();
+      await changes[Symbol.asyncDispose]();
+      await pool.close();
+    },
+  };
+}
+
+async function createRest(
+  ctx: BridgeContext,
+  rooms: ReturnType<typeof createInstanceRooms>,
+  { kind, upstream }: KindUpstream,
+) {
+  if (kind !== 'api') return null;
+  const { createRestRoute } = await import('./downstream/restRoute.js');
+  return createRestRoute(ctx, rooms, upstream);
+}
+
+async function recordState(pool: DatabasePool, service: string, note: StateNote, log: Logger): Promise<void> {
+  try {
+    // The revision is looked at by the database: an older credential's fate changes nothing.
+    const { instanceId, state, cause, credentialRevision } = note;
+    await recordInstanceState(pool, { id: instanceId, service, credentialRevision, state, cause });
+  } catch (error) {
+    log.warn('the state of an instance could not be recorded', { instance: note.instanceId, error });
+  }
+}
+
+function countChildren(
+  { kind, upstream }: KindUpstream,
+  metrics: ReturnType<typeof createServiceMetrics>,
+): void {
+  if (kind !== 'stdio') return;
+  const counts = upstream.counts();
+  for (const state of ['starting', 'idle', 'busy', 'stopping'] as const)
+    metrics.childProcesses(state).set(counts[state]);
+}
+
+/** The pool's counts under the names that the gauge reads at each scrape. */
+function toPoolGauge(pool: DatabasePool) {
+  return {
+    get totalCount() {
+      return pool.counts().total;
+    },
+    get idleCount() {
+      return pool.counts().idle;
+    },
+    get waitingCount() {
+      return pool.counts().waiting;
+    },
+  };
+}

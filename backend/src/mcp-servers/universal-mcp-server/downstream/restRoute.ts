@@ -1,0 +1,93 @@
+/**
+ * REST calls of an `api` service (row U09): resolved, limited and audited like a tool call, answered with problems that
+ * have the seed's codes (I05).
+ */
+import type { ServerResponse } from 'node:http';
+import { AppError } from '../../../errors/appError.js';
+import type { SealedInstance } from '../../../services/instanceResolver.js';
+import { toSetupExtension } from '../../../services/setupInstructions.js';
+import { argumentDigest } from '../../../vault/argumentDigest.js';
+import type { BridgeContext, RequestOrigin } from '../bridge/bridgeContext.js';
+import type { InstanceRooms } from '../bridge/instanceRooms.js';
+import type { ApiUpstream } from '../upstream/api/apiUpstream.js';
+import { goneSignal } from './httpReply.js';
+import { sendJsonBody, sendProblem } from './operations.js';
+import { planRestCall, runRestCall, type RestAnswer } from './restCall.js';
+
+export interface RestRequest {
+  readonly instance: SealedInstance;
+  readonly origin: RequestOrigin;
+  readonly segments: readonly string[];
+  readonly query: string;
+}
+
+export type AnswerRest = (from: RestRequest, response: ServerResponse) => Promise<void>;
+
+export function createRestRoute(ctx: BridgeContext, rooms: InstanceRooms, api: ApiUpstream): AnswerRest {
+  const run = async (from: RestRequest, signal: AbortSignal): Promise<RestAnswer> => {
+    const { instance, origin } = from;
+    const room = rooms.of(instance);
+    room.limits.takeRequest();
+    const plan = await planRestCall(api, from.segments, new URLSearchParams(from.query), (tool) =>
+      ctx.gate.show(tool),
+    );
+    const terms = { instance, values: ctx.openValues(instance) };
+    ctx.noteUse(instance.id);
+    room.limits.beginCall();
+    const callId = ctx.newId();
+    const startedAt = performance.now();
+    const durationMs = (): number => Math.round(performance.now() - startedAt);
+    try {
+      const bytes = Buffer.from(JSON.stringify(plan.given));
+      await ctx.spool.intent({
+        callId,
+        instanceId: instance.id,
+        userId: instance.userId,
+        method: 'rest',
+        name: plan.tool,
+        requestId: origin.requestId,
+        ...(origin.clientAddress === undefined ? {} : { clientAddress: origin.clientAddress }),
+        argumentsDigest: argumentDigest(ctx.vault.keys().system.audit, bytes),
+        argumentsBytes: bytes.length,
+      });
+      const deadline = AbortSignal.any([signal, AbortSignal.timeout(ctx.definition.limits.timeoutMs)]);
+      const answer = await runRestCall(api, plan, terms, deadline);
+      ctx.spool.outcome({ callId, outcome: 'ok', httpStatus: answer.status, durationMs: durationMs() });
+      return answer;
+    } catch (error) {
+      const errorCode = error instanceof AppError ? error.code : 'UPSTREAM_TIMEOUT';
+      ctx.spool.outcome({
+        callId,
+        outcome: signal.aborted ? 'cancelled' : 'error',
+        errorCode,
+        durationMs: durationMs(),
+      });
+      throw error;
+    } finally {
+      room.limits.endCall();
+    }
+  };
+
+  return async (from, response) => {
+    const startedAt = performance.now();
+    const signal = goneSignal(response);
+    let errorType = '';
+    try {
+      sendJsonBody(response, 200, await run(from, signal));
+    } catch (error) {
+      errorType = error instanceof AppError ? error.code.toLowerCase() : 'timeout';
+      if (!signal.aborted) sendProblem(response, toRestError(error, ctx));
+    }
+    ctx.metrics.served.observe((performance.now() - startedAt) / 1_000, { method: 'rest', errorType });
+  };
+}
+
+/** A missing credential comes with what to do about it; a deadline is the upstream's fault. */
+function toRestError(error: unknown, { setup }: Pick<BridgeContext, 'setup'>): unknown {
+  if (error instanceof DOMException) return new AppError('UPSTREAM_TIMEOUT', 'a REST call took too long');
+  if (!(error instanceof AppError) || error.code !== 'CREDENTIAL_MISSING') return error;
+  return new AppError('CREDENTIAL_MISSING', error.message, {
+    publicDetail: setup.instructions,
+    extensions: toSetupExtension(setup),
+  });
+}

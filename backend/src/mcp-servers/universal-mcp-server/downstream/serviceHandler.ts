@@ -1,0 +1,170 @@
+/**
+ * Every request of a service's port: guard, path, instance, then the endpoint. What is told about an instance that is not
+ * there is told here, in one form (07, "404u").
+ */
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import { AppError } from '../../../errors/appError.js';
+import type { HostGuard } from '../../../lifecycle/hostGuard.js';
+import type { InstanceResolver, SealedInstance } from '../../../services/instanceResolver.js';
+import type { BridgeContext, RequestOrigin } from '../bridge/bridgeContext.js';
+import { toFailureReply } from '../bridge/failureReply.js';
+import { sendJson } from './httpReply.js';
+import { parseServicePath, type ServicePath } from './instancePath.js';
+import type { AnswerMcp } from './mcpEndpoint.js';
+import { answerNotFound } from './notFound.js';
+import { sendProblem, type AnswerOperation } from './operations.js';
+import type { AnswerInternal } from './probeEndpoint.js';
+import type { AnswerRest } from './restRoute.js';
+import type { StrangerLimits } from './strangerLimits.js';
+
+export interface ServiceHandlerOptions {
+  readonly ctx: BridgeContext;
+  readonly resolver: Pick<InstanceResolver, 'resolve'>;
+  readonly guard: HostGuard;
+  readonly strangers: StrangerLimits;
+  readonly clientAddress: (request: IncomingMessage) => string | null;
+  /** Origins whose pages may read the answers. */
+  readonly allowedOrigins: readonly string[];
+  readonly answerOperation: AnswerOperation;
+  readonly answerInternal: AnswerInternal;
+  readonly answerMcp: AnswerMcp;
+  /** Null for kinds without REST calls. */
+  readonly answerRest: AnswerRest | null;
+}
+
+type InstancePath = Extract<ServicePath, { kind: 'instance' }>;
+
+export function createServiceHandler(options: ServiceHandlerOptions): RequestListener {
+  const { ctx, resolver, guard, strangers, answerRest } = options;
+  const { name: service } = ctx.definition;
+
+  const handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    const refusal = guard(request.headers);
+    if (refusal !== null) return sendFailure(response, refusal, ctx.log);
+    const path = parseServicePath(request.url ?? '/');
+    switch (path.kind) {
+      case 'operation':
+        return await options.answerOperation(path.name, request, response);
+      case 'internal':
+        return await options.answerInternal(path.rest, request, response);
+      case 'unknown':
+        return answerNotFound(response);
+      case 'instance':
+        return await handleInstance(path, request, response);
+    }
+  };
+
+  const handleInstance = async (
+    path: InstancePath,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<void> => {
+    allowOrigin(request, response, options.allowedOrigins);
+    if (request.method === 'OPTIONS') return answerPreflight(response);
+    const address = options.clientAddress(request) ?? undefined;
+    const origin: RequestOrigin = { requestId: ctx.newId(), clientAddress: address };
+    const isRest = answerRest !== null && isRestPath(path);
+    if (!strangers.mayTry(address ?? '', path.instanceId)) {
+      ctx.metrics.rateLimited('unknown-instance').inc();
+      const tooMany = new AppError('RATE_LIMIT_EXCEEDED', 'too many unknown instance ids from one address', {
+        retryAfterSeconds: 5,
+      });
+      return isRest ? sendProblem(response, tooMany) : sendFailure(response, tooMany, ctx.log);
+    }
+    const instance = path.service === service ? await find(path, response, isRest) : null;
+    if (instance === undefined) return;
+    if (instance === null || (path.tail.length > 0 && path.tail[0] !== 'mcp' && !isRest)) {
+      if (instance === null) refuse(origin, isRest, address);
+      return isRest
+        ? sendProblem(response, new AppError('INVALID_INSTANCE', 'no such instance'))
+        : answerNotFound(response);
+    }
+    strangers.noteKnown(path.instanceId);
+    if (!isRest) return await options.answerMcp({ instance, origin }, request, response);
+    if (request.method !== 'GET') {
+      response.setHeader('allow', 'GET');
+      return sendProblem(
+        response,
+        new AppError('METHOD_NOT_ALLOWED', 'a REST call by another method than GET'),
+      );
+    }
+    return await answerRest({ instance, origin, segments: path.tail, query: path.query }, response);
+  };
+
+  /** The instance; null when there is none; undefined when it cannot be told and the caller was answered. */
+  const find = async (
+    { instanceId }: InstancePath,
+    response: ServerResponse,
+    isRest: boolean,
+  ): Promise<SealedInstance | null | undefined> => {
+    const resolution = await resolver.resolve(instanceId, service);
+    switch (resolution.kind) {
+      case 'found':
+        return resolution.instance;
+      case 'unknown':
+        return null;
+      case 'unavailable':
+        if (isRest) sendProblem(response, resolution.error);
+        else sendFailure(response, resolution.error, ctx.log);
+        return undefined;
+    }
+  };
+
+  const refuse = (origin: RequestOrigin, isRest: boolean, address: string | undefined): void => {
+    strangers.noteUnknown(address ?? '');
+    ctx.metrics.authFailures.inc();
+    ctx.spool.refusal(
+      {
+        callId: ctx.newId(),
+        instanceId: null,
+        userId: null,
+        method: isRest ? 'rest' : 'unknown',
+        requestId: origin.requestId,
+        ...(address === undefined ? {} : { clientAddress: address }),
+      },
+      { httpStatus: isRest ? 401 : 404, errorCode: 'INVALID_INSTANCE' },
+    );
+  };
+
+  return (request, response) => {
+    handle(request, response).catch((error: unknown) => {
+      ctx.log.error('a request could not be answered', { error });
+      if (response.headersSent) response.destroy();
+      else sendFailure(response, error, ctx.log);
+    });
+  };
+}
+
+function sendFailure(response: ServerResponse, error: unknown, log: BridgeContext['log']): void {
+  const failure = toFailureReply(error, null, log);
+  sendJson(response, failure.response, failure.form);
+}
+
+const transportSegments = new Set(['mcp', 'sse', 'message']);
+
+function isRestPath({ tail }: InstancePath): boolean {
+  return tail.length > 0 && !transportSegments.has(tail[0] ?? '');
+}
+
+/** Pages of listed origins may read answers; the guard has refused all others already. */
+function allowOrigin(
+  { headers }: IncomingMessage,
+  response: ServerResponse,
+  origins: readonly string[],
+): void {
+  const { origin } = headers;
+  if (origin === undefined || !origins.includes(origin)) return;
+  response.setHeader('access-control-allow-origin', origin);
+  response.setHeader('access-control-expose-headers', 'Mcp-Session-Id, Retry-After');
+  response.setHeader('vary', 'Origin');
+}
+
+function answerPreflight(response: ServerResponse): void {
+  response.writeHead(204, {
+    'access-control-allow-methods': 'GET, POST, DELETE',
+    'access-control-allow-headers':
+      'Accept, Content-Type, Mcp-Session-Id, MCP-Protocol-Version, Mcp-Method, Mcp-Name, Last-Event-ID',
+    'access-control-max-age': '600',
+  });
+  response.end();
+}

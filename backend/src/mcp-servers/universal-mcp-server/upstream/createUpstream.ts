@@ -1,0 +1,51 @@
+/**
+ * The upstream of a service, by its kind: one closed union. Only what the kind needs is loaded, for a service process has
+ * to start in milliseconds and stay small.
+ */
+import type { ServiceDefinition } from '../../../catalog/serviceDefinition.js';
+import type { Config } from '../../../config/config.js';
+import { readReferencedEnv } from '../../../config/env.js';
+import { AppError } from '../../../errors/appError.js';
+import type { Logger } from '../../../telemetry/logger.js';
+import type { ApiUpstream } from './api/apiUpstream.js';
+import type { StateNote } from './api/toolCaller.js';
+import type { StdioUpstream } from './stdio/stdioUpstream.js';
+
+export type KindUpstream =
+  | { readonly kind: 'api'; readonly upstream: ApiUpstream }
+  | { readonly kind: 'stdio'; readonly upstream: StdioUpstream };
+
+export interface CreateUpstreamOptions {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly recordState: (note: StateNote) => void;
+}
+
+/** @throws AppError CONFIG_INVALID for a kind that has no upstream yet. */
+export async function createUpstream(
+  definition: ServiceDefinition,
+  { config, log, recordState }: CreateUpstreamOptions,
+): Promise<KindUpstream> {
+  const { paths, projectRoot, publicUrl, service } = config;
+  switch (definition.kind) {
+    case 'api': {
+      const { createApiUpstream } = await import('./api/apiUpstream.js');
+      const options = { definition, stateDir: paths.stateDir, publicUrl, recordState, log };
+      return { kind: 'api', upstream: await createApiUpstream(options) };
+    }
+    case 'stdio': {
+      const { createStdioUpstream } = await import('./stdio/stdioUpstream.js');
+      const { stateDir, instanceDataDir, packagesDir } = paths;
+      const places = { stateDir, instanceDataDir, packagesDir, projectRoot, inheritedEnv: readReferencedEnv };
+      const mode = service?.mode ?? 'shared';
+      return { kind: 'stdio', upstream: createStdioUpstream({ definition, mode, places, log }) };
+    }
+    case 'sse':
+    case 'streamable-http':
+    case 'docker':
+      throw new AppError(
+        'CONFIG_INVALID',
+        `services of kind ${definition.kind} are not offered in this release`,
+      );
+  }
+}
