@@ -100,6 +100,16 @@ describe('the call spool', () => {
     await spool.close();
   });
 
+  it('is not filled by what it carries', async () => {
+    using folder = aFolder();
+    const spool = aSpool(folder.path, { fileBytesMax: 2_000 });
+    // 100 calls stay open, many times the size of a file.
+    for (let count = 0; count < 100; count += 1) void spool.intent(anIntent());
+    const bytes = Buffer.byteLength(JSON.stringify(anIntent()));
+    expect(spool.files().length).toBeLessThan((100 * bytes) / 2_000 + 20);
+    await spool.close();
+  });
+
   it('makes text that a stranger chose storable: no NUL, no lone surrogate, no length', () => {
     using folder = aFolder();
     const spool = aSpool(folder.path);

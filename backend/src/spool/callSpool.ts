@@ -75,6 +75,8 @@ export interface CallSpool {
 
 interface Written extends WrittenFile {
   readonly file: AppendFile;
+  /** Size at which it is full: what it carries does not count, or many open calls would fill each file at once. */
+  readonly sizeMax: number;
 }
 
 /** Above this many records that wait for the database with the disk full, no further call is made. */
@@ -120,6 +122,7 @@ export function openCallSpool(options: CallSpoolOptions): CallSpool {
       path,
       spoolId,
       file,
+      sizeMax: file.size + fileBytesMax,
       get size() {
         return file.size;
       },
@@ -141,7 +144,7 @@ export function openCallSpool(options: CallSpoolOptions): CallSpool {
   /** Appends text to the current file and says whether the disk took it. */
   const append = (text: string): AppendFile | null => {
     try {
-      if (current === null || isBehind || current.size >= fileBytesMax) rotate();
+      if (current === null || isBehind || current.size >= current.sizeMax) rotate();
     } catch (error) {
       // A file that is merely full goes on growing until there is room for another.
       if (current === null || isBehind) return refuse(error);
