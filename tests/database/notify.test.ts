@@ -136,9 +136,9 @@ describe('a change of an instance', () => {
   });
 });
 
-describe('a change of a user', () => {
-  const told = () => ({ channel: 'portolan_users', payload: alice.id });
+const told = () => ({ channel: 'portolan_users', payload: alice.id });
 
+describe('a change of a user', () => {
   it('is told: role, status, password, keys, sessions', async () => {
     const session = randomUUID();
     const digest = randomBytes(32);

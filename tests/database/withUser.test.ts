@@ -17,6 +17,9 @@ const readSettings = async (client: Queryable) => {
   return rows[0]!;
 };
 
+const write = (client: Queryable) =>
+  client.query(`insert into rate_limits (key, points) values ('rolled-back', 1)`);
+
 describe('withUser', () => {
   it('leaves nothing of a user on the connection, after a commit, an error and a broken statement', async () => {
     const pool = db.pool('api', { connectionsMax: 1 });
@@ -59,8 +62,6 @@ describe('withUser', () => {
 
   it('rolls back all of what failed', async () => {
     const pool = db.pool('api');
-    const write = (client: Queryable) =>
-      client.query(`insert into rate_limits (key, points) values ('rolled-back', 1)`);
     await expect(
       withUser(pool, { userId: null, scope: 'self' }, async (client) => {
         await write(client);

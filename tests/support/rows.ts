@@ -13,7 +13,7 @@ import { createUser, type User, type UserRole } from '../../backend/src/stores/u
 /** A user with a data key, made by an admin. `api` is a pool of the role `api`. */
 export async function aUser(
   api: DatabasePool,
-  { email = `${randomUUID()}@example.test`, role = 'user' as UserRole } = {},
+  { email = `${randomUUID()}@example.test`, role = 'user' }: { email?: string; role?: UserRole } = {},
 ): Promise<User> {
   const id = randomUUID();
   return withUser(api, { userId: null, scope: 'admin' }, async (db) => {
