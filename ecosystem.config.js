@@ -179,10 +179,7 @@ const apps = [
       "env": [
         "SLACK_CLIENT_ID"
       ],
-      "required": [
-        "SLACK_CLIENT_ID",
-        "SLACK_CLIENT_SECRET"
-      ],
+      "required": [],
       "files": []
     }
   },

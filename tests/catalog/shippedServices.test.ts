@@ -33,11 +33,10 @@ describe('the services that ship', () => {
     ]);
   });
 
-  it('P01 load without a problem but the variables that slack needs, and have their place in the lock', () => {
+  it('P01 load without a problem or a warning, and have their place in the lock', () => {
     const loaded = load();
     expect(loaded.services).toHaveLength(folders.length);
-    expect(new Set(loaded.problems.map(({ service }) => service))).toEqual(new Set(['slack']));
-    expect(loaded.problems.every(({ isMissingReference }) => isMissingReference)).toBe(true);
+    expect(loaded.problems).toEqual([]);
     expect(loaded.warnings).toEqual([]);
     expect(loaded.lock).toEqual(lock);
     expect(loaded.services.flatMap(findToolSchemaProblems)).toEqual([]);
@@ -49,7 +48,7 @@ describe('the services that ship', () => {
       memory: true,
       notion: false,
       portolan: true,
-      slack: false,
+      slack: true,
     });
   });
 
@@ -96,10 +95,14 @@ describe('the services that ship', () => {
     });
   });
 
-  it('slack runs once its variables are there', () => {
-    const loaded = load({ SLACK_CLIENT_ID: 'id', SLACK_CLIENT_SECRET: 'secret' });
-    expect(loaded.problems).toEqual([]);
-    expect(loaded.services.find(({ name }) => name === 'slack')?.enabled).toBe(true);
+  it('offer only the ways to connect that can be used here', () => {
+    const slack = load().services.find(({ name }) => name === 'slack');
+    expect(
+      slack?.credentials.methods.map(({ id, unavailableReason }) => [id, unavailableReason === null]),
+    ).toEqual([
+      ['oauth', false],
+      ['bot', true],
+    ]);
   });
 });
 
