@@ -21,6 +21,7 @@ import { createHttpServer, listen } from '../../backend/src/lifecycle/httpServer
 import { createApp } from '../../backend/src/main-api/app.js';
 import { createContext, type AppContext } from '../../backend/src/main-api/context.js';
 import { startChangeFeed } from '../../backend/src/services/changeFeed.js';
+import type { Actor } from '../../backend/src/services/changeAudit.js';
 import type { LimitOverrides } from '../../backend/src/services/rateLimits.js';
 import type { VaultGate } from '../../backend/src/services/vaultKeys.js';
 import type { UserRole } from '../../backend/src/stores/usersStore.js';
@@ -145,10 +146,12 @@ export async function openMainApi(wish: MainApiWish = {}): Promise<OpenedMainApi
   const url = `http://127.0.0.1:${port}`;
   const stranger = createClient(url, null);
   const superuser = await connected.site.db.superuser();
-  const maker = { ...(await connected.anActor({ role: 'admin' })), requestId: null };
 
+  let maker: Actor | null = null;
   const aPerson = async (role: UserRole = 'user'): Promise<Person> => {
     const email = `${randomUUID()}@example.com`;
+    // Made on first need: a test of set-up wants a database without an admin.
+    maker ??= { ...(await connected.anActor({ role: 'admin' })), requestId: null };
     const { id } = await ctx.users.create(maker, { email, password: goodPassword, role });
     const { body } = await stranger.post('/api/v1/auth/login', { email, password: goodPassword });
     const { accessToken, refreshToken } = body as { accessToken: string; refreshToken: string };

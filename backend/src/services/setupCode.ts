@@ -12,6 +12,7 @@ const codeMinutes = 30;
 const codeMs = codeMinutes * 60_000;
 /** A code is replaced a little early, so that one that was just read stays good for a while. */
 const renewalMs = 5 * 60_000;
+const codeForm = /^[0-9A-HJKMNP-TV-Z]{4}(-[0-9A-HJKMNP-TV-Z]{4}){4}$/;
 
 export interface SetupCode {
   /** Writes a new code unless there is a fresh one; answers whether it did. */
@@ -49,7 +50,8 @@ export function createSetupCode({ path, randomBytes, now }: SetupCodeOptions): S
       const age = ageMs();
       if (age === null || age >= codeMs) return false;
       // Digests have one length, so comparing them tells nothing of the code's.
-      return timingSafeEqual(digestOf(readFileSync(path, 'utf8').trim()), digestOf(given.trim()));
+      const code = readFileSync(path, 'utf8').trim();
+      return codeForm.test(code) && timingSafeEqual(digestOf(code), digestOf(given.trim()));
     },
     withdraw: () => rmSync(path, { force: true }),
   };
