@@ -154,6 +154,7 @@ describe('an api service whose upstream misbehaves', () => {
       expect(opened.states.filter((note) => note.instanceId === alice.instance.id)).toEqual([
         {
           instanceId: alice.instance.id,
+          credentialRevision: 1,
           state: 'needs_reauth',
           cause: 'The service answered with status 401.',
         },
@@ -166,7 +167,7 @@ describe('an api service whose upstream misbehaves', () => {
       await callTool(opened.upstream, carol, 'get');
       await callTool(opened.upstream, carol, 'get');
       expect(opened.states.filter((note) => note.instanceId === carol.instance.id)).toEqual([
-        { instanceId: carol.instance.id, state: 'ready', cause: null },
+        { instanceId: carol.instance.id, credentialRevision: 1, state: 'ready', cause: null },
       ]);
     });
 
