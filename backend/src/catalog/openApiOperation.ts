@@ -1,6 +1,6 @@
 /** One operation of a dereferenced OpenAPI document as a tool. */
 import { isDeniedHeaderName } from './headerNames.js';
-import { toToolSchema } from './openApiSchema.js';
+import { toToolSchema, type SchemaOptions } from './openApiSchema.js';
 import type { ApiTool, BodyTemplate, HttpMethod } from './serviceDefinition.js';
 import { isReservedName, parseArgumentTemplate, TemplateError, type ArgumentTemplate } from './template.js';
 
@@ -13,6 +13,8 @@ export interface OperationSource {
   readonly operation: JsonMap;
   /** Parameters of the path item, which the operation's own override by name and place. */
   readonly shared: unknown;
+  /** What a reference leads to that was left in place. */
+  readonly find: SchemaOptions['find'];
 }
 
 const descriptionCharsMax = 1_024;
@@ -44,7 +46,7 @@ export function toOperationTool(
     query[parameter.name] = { kind: 'argumentTemplate', parts: [{ placeholder: argument }] };
   }
 
-  const body = readBody(operation.requestBody);
+  const body = readBody(operation.requestBody, source.find);
   if (body !== null && 'reason' in body) return body;
   const flat = body !== null && canSpread(body, properties);
   let template: BodyTemplate | undefined;
@@ -106,7 +108,7 @@ interface Parameter {
   readonly schema: JsonMap;
 }
 
-function readParameters({ operation, shared }: OperationSource): Parameter[] {
+function readParameters({ operation, shared, find }: OperationSource): Parameter[] {
   const found = new Map<string, Parameter>();
   for (const raw of [...listOf(shared), ...listOf(operation.parameters)]) {
     const parameter = toMap(raw);
@@ -116,7 +118,7 @@ function readParameters({ operation, shared }: OperationSource): Parameter[] {
     // A header that the caller has no business with, such as an idempotency key of the transport, is left to its default.
     if (place === 'header' && isDeniedHeaderName(name)) continue;
     const content = Object.values(toMap(parameter.content))[0];
-    const schema = toToolSchema(parameter.schema ?? toMap(content).schema ?? {});
+    const schema = toToolSchema(parameter.schema ?? toMap(content).schema ?? {}, { find });
     const description = textOf(parameter.description);
     found.set(`${place} ${name}`, {
       name,
@@ -134,14 +136,14 @@ interface Body {
   readonly required: boolean;
 }
 
-function readBody(raw: unknown): Body | { readonly reason: string } | null {
+function readBody(raw: unknown, find: SchemaOptions['find']): Body | { readonly reason: string } | null {
   if (raw === undefined) return null;
   const body = toMap(raw);
   const content = toMap(body.content);
   for (const contentType of ['application/json', 'application/x-www-form-urlencoded'] as const) {
     const type = Object.keys(content).find((one) => one.split(';')[0]?.trim().toLowerCase() === contentType);
     if (type === undefined) continue;
-    const schema = toToolSchema(toMap(content[type]).schema ?? {}, { forRequest: true });
+    const schema = toToolSchema(toMap(content[type]).schema ?? {}, { forRequest: true, find });
     return { contentType, schema, required: body.required === true };
   }
   return body.required === true ? { reason: 'takes a body that is neither JSON nor a form' } : null;

@@ -37,19 +37,30 @@ const single: ReadonlySet<string> = new Set([
 ]);
 const depthMax = 24;
 
-/** @param options.forRequest leaves out properties that only answers carry (`readOnly`). */
+export interface SchemaOptions {
+  /** Leaves out properties that only answers carry (`readOnly`). */
+  readonly forRequest?: boolean;
+  /** What a reference leads to that was left in place, because its target contains itself. */
+  readonly find: (reference: string) => unknown;
+}
+
+/** A schema that contains itself is unfolded once; any value passes below, and the service decides. */
 export function toToolSchema(
   schema: unknown,
-  options: { readonly forRequest?: boolean } = {},
+  options: SchemaOptions,
+  entered: readonly string[] = [],
   depth = 0,
 ): JsonMap {
   if (schema === false) return { not: {} };
   if (typeof schema !== 'object' || schema === null || Array.isArray(schema) || depth > depthMax) return {};
   const source = schema as JsonMap;
-  // What refers to itself was left as it is by the dereferencing; any value passes there, and the service decides.
-  if (typeof source.$ref === 'string') return {};
+  const { $ref: reference } = source;
+  if (typeof reference === 'string') {
+    if (entered.includes(reference)) return {};
+    return toToolSchema(options.find(reference), options, [...entered, reference], depth + 1);
+  }
   const nested = (value: unknown): unknown =>
-    typeof value === 'boolean' ? value : toToolSchema(value, options, depth + 1);
+    typeof value === 'boolean' ? value : toToolSchema(value, options, entered, depth + 1);
   const result: Record<string, unknown> = {};
   for (const [keyword, value] of Object.entries(source)) {
     if (mute.has(keyword) || keyword.startsWith('x-')) continue;

@@ -51,6 +51,7 @@ export async function toOpenApiTools(
         path,
         operation: operation as JsonMap,
         shared: toMap(item).parameters,
+        find: (reference) => findReference(root, reference),
       });
       if ('reason' in made) {
         skipped.push({ operation: label, reason: made.reason });
@@ -94,6 +95,18 @@ function leadsOut(value: unknown): boolean {
   const reference = '$ref' in value ? value.$ref : undefined;
   if (typeof reference === 'string' && !reference.startsWith('#')) return true;
   return Object.values(value).some(leadsOut);
+}
+
+function findReference(root: JsonMap, reference: string): unknown {
+  return reference
+    .slice(1)
+    .split('/')
+    .slice(1)
+    .map((name) => decodeURIComponent(name).replaceAll('~1', '/').replaceAll('~0', '~'))
+    .reduce<unknown>(
+      (value, name) => (Object.hasOwn(toMap(value), name) ? toMap(value)[name] : undefined),
+      root,
+    );
 }
 
 function toFacts(path: string, method: (typeof methods)[number], operation: JsonMap): OperationFacts {
