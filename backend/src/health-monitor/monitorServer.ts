@@ -1,0 +1,67 @@
+/** The monitor's own listener: its health, its metrics, nothing else. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { AppError, toAppError } from '../errors/appError.js';
+import { problemContentType, toProblem } from '../errors/problem.js';
+import type { HostGuard } from '../lifecycle/hostGuard.js';
+import type { MonitorMetrics } from '../telemetry/metrics.js';
+import type { MetricsAccess } from '../telemetry/metricsAccess.js';
+
+export interface MonitorServerContext {
+  readonly guard: HostGuard;
+  readonly metrics: Pick<MonitorMetrics, 'registry'>;
+  readonly metricsAccess: MetricsAccess;
+  readonly isDraining: () => boolean;
+  /** Whether the last round of probes ended in time. */
+  readonly isCurrent: () => boolean;
+}
+
+export function createMonitorHandler(
+  ctx: MonitorServerContext,
+): (request: IncomingMessage, response: ServerResponse) => void {
+  return (request, response) => {
+    answer(ctx, request, response).catch((thrown: unknown) => answerProblem(response, toAppError(thrown)));
+  };
+}
+
+async function answer(
+  ctx: MonitorServerContext,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const refusal = ctx.guard(request.headers);
+  if (refusal !== null) return answerProblem(response, refusal);
+  const path = (request.url ?? '/').split('?', 1)[0] ?? '/';
+  const isReady = ctx.isCurrent() && !ctx.isDraining();
+  if (path === '/livez') return send(response, 200, 'text/plain', 'ok');
+  if (path === '/readyz')
+    return send(response, isReady ? 200 : 503, 'text/plain', isReady ? 'ok' : 'not ready');
+  if (path === '/health') {
+    const body = {
+      status: isReady ? 'healthy' : 'unhealthy',
+      service: 'health-monitor',
+      uptimeSeconds: Math.floor(process.uptime()),
+      checks: { rounds: ctx.isCurrent() ? 'ok' : 'late', draining: ctx.isDraining() ? 'draining' : 'ok' },
+    };
+    return send(response, isReady ? 200 : 503, 'application/json', JSON.stringify(body));
+  }
+  if (path === '/metrics') {
+    const refused = ctx.metricsAccess(request);
+    if (refused !== null) return answerProblem(response, refused);
+    return send(response, 200, ctx.metrics.registry.contentType, await ctx.metrics.registry.metrics());
+  }
+  answerProblem(response, new AppError('NOT_FOUND', 'the monitor has no such path'));
+}
+
+function answerProblem(response: ServerResponse, error: AppError): void {
+  send(response, error.form.status, problemContentType, JSON.stringify(toProblem(error)));
+}
+
+function send(response: ServerResponse, status: number, contentType: string, body: string): void {
+  response.writeHead(status, {
+    'content-type': contentType,
+    'content-length': Buffer.byteLength(body),
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+  });
+  response.end(body);
+}
