@@ -44,8 +44,11 @@ describe('migrations', () => {
   it('run once, in order; run again they do nothing', async () => {
     await withEmptyDatabase((url) =>
       withClient(url, async (client) => {
+        expect(await isMigrated(client, projectRoot)).toBe(false);
         await ensureRoles(client);
+        expect(await isMigrated(client, projectRoot)).toBe(false);
         expect(await migrate(client, projectRoot)).toEqual(all);
+        expect(await isMigrated(client, projectRoot)).toBe(true);
         expect(await migrate(client, projectRoot)).toEqual([]);
         await ensureRoles(client);
         const { rows } = await client.query<{ name: string }>(

@@ -13,7 +13,7 @@ import { toStatePaths } from '../../backend/src/config/statePaths.js';
 import { layEmbeddedPostgres } from '../../backend/src/database/embeddedPostgres.js';
 import { prepareDatabase } from '../../backend/src/database/prepare.js';
 import { runPostgres, type RunningPostgres } from '../../backend/src/database/runPostgres.js';
-import { withDatabase } from '../../backend/src/database/urlFiles.js';
+import { databaseOf, withDatabase } from '../../backend/src/database/urlFiles.js';
 
 /** Names the state dir of the run's PostgreSQL in the environment of the workers. */
 export const clusterVariable = 'PORTOLAN_TEST_CLUSTER';
@@ -69,9 +69,8 @@ async function makeTemplate(externalUrl: string): Promise<string> {
 async function dropTemplate(templateUrl: string): Promise<void> {
   const client = new Client({ connectionString: withDatabase(new Secret(templateUrl), 'postgres').reveal() });
   await client.connect();
-  await client.query(
-    `drop database if exists ${client.escapeIdentifier(new URL(templateUrl).pathname.slice(1))}`,
-  );
+  const name = client.escapeIdentifier(databaseOf(new Secret(templateUrl)));
+  await client.query(`drop database if exists ${name} with (force)`);
   await client.end();
 }
 

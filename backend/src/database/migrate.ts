@@ -7,8 +7,11 @@ import { join } from 'node:path';
 import { runner } from 'node-pg-migrate';
 import type { Client } from 'pg';
 import { AppError } from '../errors/appError.js';
+import { codeOf } from './databaseErrors.js';
 import type { Queryable } from './queryable.js';
 import { becomeOwner, schemaName } from './roles.js';
+
+const undefinedFunction = '42883';
 
 export const migrationsTable = 'migrations';
 
@@ -52,10 +55,15 @@ export function listMigrations(projectRoot: string): string[] {
 
 /**
  * Whether the schema is at least that of this version; a newer one is fine, since migrations only ever add (06 R30).
- * Every role may ask.
+ * Every role may ask, also before there is a schema.
  */
 export async function isMigrated(db: Queryable, projectRoot: string): Promise<boolean> {
-  const { rows } = await db.query<{ version: string | null }>('select schema_version() as version');
   const newest = listMigrations(projectRoot).at(-1);
-  return newest !== undefined && (rows[0]?.version ?? '') >= newest;
+  try {
+    const { rows } = await db.query<{ version: string | null }>('select schema_version() as version');
+    return newest !== undefined && (rows[0]?.version ?? '') >= newest;
+  } catch (thrown) {
+    if (codeOf(thrown) === undefinedFunction) return false;
+    throw thrown;
+  }
 }
