@@ -1,0 +1,223 @@
+/** Connecting over real processes of the services: their internal endpoint, a recorded REST service, a stdio child. */
+import { randomUUID } from 'node:crypto';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { loadServiceDefinitions } from '../../../backend/src/catalog/loadServiceDefinitions.js';
+import { createServiceRegistry } from '../../../backend/src/catalog/serviceRegistry.js';
+import type { Actor } from '../../../backend/src/services/changeAudit.js';
+import { createCredentialVault } from '../../../backend/src/services/credentialVault.js';
+import {
+  createInstanceManager,
+  type InstanceManager,
+} from '../../../backend/src/services/instanceManager/instanceManager.js';
+import { signInternalCall } from '../../../backend/src/services/internalCalls.js';
+import { newJwtKeysFiles, parseSigningKeys } from '../../../backend/src/services/jwtKeys.js';
+import { createProbeClient, type ProbeClient } from '../../../backend/src/services/probeClient.js';
+import { writeService } from '../../support/connectedSite.js';
+import { aFreePort } from '../../support/freePorts.js';
+import { openInstallation, type Installation } from '../../support/installation.js';
+import { json, startRecordingUpstream, type RecordingUpstream } from '../../support/recordingUpstream.js';
+import { startServiceProcess, type ServiceProcess } from '../../support/serviceProcess.js';
+import { refusalOf } from './refusal.js';
+
+jest.setTimeout(60_000);
+
+interface Running {
+  readonly site: Installation;
+  readonly upstream: RecordingUpstream;
+  readonly probes: ProbeClient;
+  readonly manager: InstanceManager;
+  readonly processes: ServiceProcess[];
+  readonly folder: string;
+}
+
+async function start(): Promise<Running> {
+  const site = await openInstallation();
+  const upstream = await startRecordingUpstream();
+  const folder = mkdtempSync(join(tmpdir(), 'portolan-probe-'));
+  const [stateDir, mcpPortsDir] = [join(folder, 'state'), join(folder, 'mcp-ports')];
+  const jwt = newJwtKeysFiles(randomUUID);
+  mkdirSync(join(stateDir, 'database-urls'), { recursive: true });
+  writeFileSync(join(stateDir, 'database-urls', 'service'), site.db.urls.service.reveal());
+  writeFileSync(join(stateDir, 'keyring.json'), site.ring);
+  writeFileSync(join(stateDir, 'jwt-public.json'), jwt.publicText);
+  writeFileSync(join(stateDir, 'metrics-token'), randomUUID());
+  const ports = { notes: await aFreePort(), maybe: await aFreePort(), memo: await aFreePort() };
+  const notes = (name: keyof typeof ports, prefix: string, scope: string): void =>
+    writeService(mcpPortsDir, name, {
+      title: 'Notes',
+      kind: 'api',
+      port: ports[name],
+      instancePrefix: prefix,
+      api: {
+        baseUrl: upstream.origin,
+        headers: { Authorization: { $userToken: 'Bearer {{token}}', omitIfEmpty: true } },
+        egress: { allowPrivate: true },
+        tools: [
+          {
+            name: 'list_notes',
+            description: 'Lists notes.',
+            inputSchema: { type: 'object' },
+            request: { method: 'GET', path: '/notes' },
+          },
+        ],
+      },
+      credentials: {
+        scope,
+        methods: [
+          {
+            id: 'key',
+            type: 'fields',
+            label: 'API key',
+            tokenField: 'token',
+            fields: [{ name: 'token', label: 'Key', type: 'secret' }],
+            probe: {
+              request: { path: '/me', headers: { Authorization: { $userToken: 'Bearer {{token}}' } } },
+              identity: { id: '/id', label: '/login' },
+              reject: { 401: 'Notes did not accept this key.' },
+            },
+          },
+        ],
+      },
+    });
+  notes('notes', 'nts', 'per-user');
+  notes('maybe', 'mbe', 'per-user-optional');
+  writeService(mcpPortsDir, 'memo', {
+    title: 'Memo',
+    kind: 'stdio',
+    port: ports.memo,
+    instancePrefix: 'mmo',
+    stdio: {
+      command: 'mcp-server-memory',
+      package: {
+        registryType: 'npm',
+        identifier: '@modelcontextprotocol/server-memory',
+        version: '2026.8.31',
+      },
+      env: { MEMORY_FILE_PATH: { $instance: '{{dataDir}}/memory.jsonl' } },
+    },
+    credentials: { scope: 'none', methods: [{ id: 'none', type: 'none', label: 'Nothing' }] },
+  });
+  const processes: ServiceProcess[] = [];
+  for (const service of ['notes', 'maybe', 'memo'] as const) {
+    processes.push(await startServiceProcess({ stateDir, mcpPortsDir, service, port: ports[service] }));
+  }
+  const keys = parseSigningKeys(jwt.privateText);
+  const probes = createProbeClient({
+    config: {
+      hosts: { api: '127.0.0.1', front: '127.0.0.1', service: '127.0.0.1' },
+      ports: { api: 1, front: 1, monitor: 1, serviceOffset: 0 },
+    },
+    sign: (call) => signInternalCall(keys, call),
+  });
+  const registry = createServiceRegistry(() =>
+    loadServiceDefinitions({ mcpPortsDir, lock: { services: {} }, env: () => undefined, allocate: true }),
+  );
+  const manager = createInstanceManager({
+    pool: site.api,
+    registry,
+    vault: createCredentialVault(site.vault),
+    probes,
+    publicUrl: new URL('http://localhost:8080'),
+    now: Date.now,
+  });
+  return { site, upstream, probes, manager, processes, folder };
+}
+
+describe('connecting over the real process of a service', () => {
+  let running: Running;
+  beforeAll(async () => {
+    running = await start();
+  });
+  afterAll(async () => {
+    for (const process of running.processes) await process[Symbol.asyncDispose]();
+    await running.probes[Symbol.asyncDispose]();
+    await running.upstream[Symbol.asyncDispose]();
+    await running.site[Symbol.asyncDispose]();
+    rmSync(running.folder, { recursive: true, force: true });
+  });
+
+  const anActor = async (): Promise<Actor> => ({
+    userId: await running.site.aUser(),
+    role: 'user',
+    via: `session:${randomUUID()}`,
+    authenticatedAt: new Date(),
+    requestId: null,
+    clientAddress: null,
+  });
+  const named = (service: string) => ({ service, label: 'default' });
+
+  it('I01 sends the declared probe with the credential, shows who it belongs to, and the URL answers MCP', async () => {
+    const { upstream, manager, processes } = running;
+    upstream.on('/me', json(200, { id: 7, login: 'octo' }));
+    const made = await manager.authenticate(await anActor(), named('notes'), { apiKey: 'key-canary-1' });
+    expect(made).toMatchObject({ isNew: true, view: { state: 'ready', identity: 'octo' } });
+    const probe = upstream.requests.find(({ target }) => target === '/me');
+    expect(probe?.headers.authorization).toBe('Bearer key-canary-1');
+    const answer = await fetch(`http://127.0.0.1:${processes[0]?.port}/${made.url.instanceId}/notes`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', accept: 'application/json, text/event-stream' },
+      body: JSON.stringify({
+        jsonrpc: '2.0',
+        id: 1,
+        method: 'initialize',
+        params: {
+          protocolVersion: '2025-06-18',
+          capabilities: {},
+          clientInfo: { name: 'test', version: '1' },
+        },
+      }),
+    });
+    expect(answer.status).toBe(200);
+    expect(await answer.text()).toContain('"serverInfo"');
+    expect(processes[0]?.output()).not.toContain('key-canary-1');
+  });
+
+  it('I01 answers in the declared words when the real service says no, and keeps nothing', async () => {
+    const { upstream, manager } = running;
+    upstream.on('/me', json(401, { error: 'bad key-canary-2' }));
+    const actor = await anActor();
+    const refusal = await refusalOf(manager.authenticate(actor, named('notes'), { apiKey: 'key-canary-2' }));
+    expect(refusal).toMatchObject({
+      code: 'CREDENTIAL_REJECTED',
+      options: { publicDetail: 'Notes did not accept this key.' },
+    });
+    expect(await manager.list(actor)).toEqual([]);
+  });
+
+  it('I01 replaces a credential, and the next probe of it uses the new one', async () => {
+    const { upstream, manager } = running;
+    upstream.on('/me', json(200, { id: 7, login: 'octo' }));
+    const actor = await anActor();
+    await manager.authenticate(actor, named('notes'), { apiKey: 'first-key' });
+    await manager.authenticate(actor, named('notes'), { apiKey: 'second-key' });
+    upstream.clear();
+    expect(await manager.probe(actor, named('notes'))).toMatchObject({ outcome: 'accepted' });
+    expect(upstream.requests[0]?.headers.authorization).toBe('Bearer second-key');
+  });
+
+  it('I01 connects without a credential where one is optional', async () => {
+    const { upstream, manager } = running;
+    upstream.clear();
+    const made = await manager.authenticate(await anActor(), named('maybe'), {});
+    expect(made).toMatchObject({ isNew: true, view: { credentialMethod: 'none' } });
+    expect(upstream.requests.filter(({ headers }) => headers.authorization !== undefined)).toEqual([]);
+  });
+
+  it('I01 starts the child of a stdio service to see that it works', async () => {
+    const made = await running.manager.authenticate(await anActor(), named('memo'), {});
+    expect(made).toMatchObject({ isNew: true, view: { state: 'ready', credentialMethod: 'none' } });
+  });
+
+  it('I01 says that the process is away once it is', async () => {
+    const { manager, processes } = running;
+    const [notes] = processes;
+    await notes?.[Symbol.asyncDispose]();
+    const actor = await anActor();
+    const refusal = await refusalOf(manager.authenticate(actor, named('notes'), { apiKey: 'any-key' }));
+    expect(refusal).toMatchObject({ code: 'SERVICE_UNAVAILABLE' });
+    expect(await manager.list(actor)).toEqual([]);
+  });
+});
