@@ -11,6 +11,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, jest } from '@jest/globals';
+import type { PostgresApp } from '../../backend/src/database/embeddedPostgres.js';
 import { aPortsFolder, aStdioService } from '../catalog/given.js';
 import { generate, loadApps, root } from './given.js';
 
@@ -56,14 +57,15 @@ describe('the part that is computed on loading', () => {
     const stateDir = join(ports.dir, '.state');
     expect(loadApps(ports).map(({ name }) => name)).not.toContain('postgres');
     mkdirSync(stateDir, { recursive: true });
-    writeFileSync(
-      join(stateDir, 'postgres.json'),
-      JSON.stringify({
-        bin: '/opt/pg/bin/postgres',
-        args: ['-D', '/data'],
-        user: { name: 'postgres', uid: 1, gid: 1 },
-      }),
-    );
+    const laid: PostgresApp = {
+      bin: '/opt/pg/bin/postgres',
+      args: ['-D', '/data'],
+      dataDir: '/data',
+      socketDir: '/run/pg',
+      port: 5_432,
+      user: { name: 'postgres', uid: 1, gid: 1 },
+    };
+    writeFileSync(join(stateDir, 'postgres.json'), JSON.stringify(laid));
     expect(loadApps(ports)[0]).toMatchObject({
       name: 'postgres',
       script: '/opt/pg/bin/postgres',
@@ -74,7 +76,9 @@ describe('the part that is computed on loading', () => {
       gid: 'postgres',
       kill_signal: 'SIGINT',
       treekill: false,
+      // Beyond the time in which zombies are reaped, and more than a postmaster needs to end.
       restart_delay: 2_500,
+      kill_timeout: 20_000,
     });
     const external = loadApps(ports, { DATABASE_URL: 'postgres://app:q7x@db.example.com/portolan' });
     expect(external.map(({ name }) => name)).not.toContain('postgres');
