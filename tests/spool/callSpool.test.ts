@@ -1,6 +1,7 @@
 import { setImmediate as nextTick } from 'node:timers/promises';
 import { describe, expect, it } from '@jest/globals';
 import { createAppendFile, type AppendFile } from '../../backend/src/spool/appendFile.js';
+import { waitUntil } from '../support/eventually.js';
 import { aFolder, aLedger, anIntent, anOutcome, aSpool, linesOf } from './given.js';
 
 describe('the call spool', () => {
@@ -162,6 +163,51 @@ describe('a disk that refuses', () => {
     expect(ledger.records.map(({ phase }) => phase)).toEqual(['intent', 'outcome']);
     expect(failures.length).toBeGreaterThan(0);
     expect(folder.text()).toBe('');
+  });
+
+  it('R14 keeps an outcome that comes with disk and database away until one of them takes it', async () => {
+    using folder = aFolder();
+    const ledger = aLedger();
+    const disk = aDisk();
+    let isDown = false;
+    let failed = 0;
+    const shipDirect: typeof ledger.ship = (batch) => {
+      if (!isDown) return ledger.ship(batch);
+      failed += 1;
+      return Promise.reject(new Error('down'));
+    };
+    const spool = aSpool(folder.path, { createFile: disk.createFile, shipDirect });
+    disk.refuseWith('EIO');
+    const intent = anIntent();
+    await spool.intent(intent);
+    isDown = true;
+    spool.outcome(anOutcome(intent.callId));
+    await waitUntil('it was tried again', () => failed > 2);
+    isDown = false;
+    await waitUntil('it is taken', () => ledger.records.length === 2);
+    expect(ledger.records.map(({ phase, outcome }) => [phase, outcome])).toEqual([
+      ['intent', undefined],
+      ['outcome', 'ok'],
+    ]);
+    await spool.close();
+  });
+
+  it('R14 loses no outcome that waits for the next write when that write fails', async () => {
+    using folder = aFolder();
+    const ledger = aLedger();
+    const disk = aDisk();
+    const spool = aSpool(folder.path, { createFile: disk.createFile, shipDirect: ledger.ship });
+    const [one, other] = [anIntent(), anIntent()];
+    void spool.intent(one);
+    spool.outcome(anOutcome(one.callId));
+    disk.refuseWith('ENOSPC');
+    await spool.intent(other);
+    await waitUntil('both went the other way', () => ledger.records.length === 2);
+    expect(ledger.records.map(({ callId, phase }) => [callId, phase])).toEqual([
+      [one.callId, 'outcome'],
+      [other.callId, 'intent'],
+    ]);
+    await spool.close();
   });
 
   it('R14 ships many records that the disk refused in few batches, each once', async () => {

@@ -4,6 +4,7 @@ import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import type { CallIntent } from '../../backend/src/spool/callRecord.js';
 import { processMark, toSpoolPath } from '../../backend/src/spool/spoolFiles.js';
+import type { SpoolBatch } from '../../backend/src/spool/spoolBatch.js';
 import type { SpoolShipper } from '../../backend/src/spool/spoolShipper.js';
 import { waitUntil } from '../support/eventually.js';
 import { aFolder, aLedger, anIntent, anOutcome, aShipper, aSpool, tally, type Ledger } from './given.js';
@@ -192,8 +193,16 @@ describe('files of a dead process', () => {
       const first = aShipper(folder.path, { ...ledger, ship });
       await first.close();
       giveTo(folder.path, deadMark);
-      const second = aShipper(folder.path, ledger);
+      const known = new Map(ledger.positions);
+      const again: SpoolBatch[] = [];
+      const watched: Ledger['ship'] = async (batch) => {
+        again.push(batch);
+        await ledger.ship(batch);
+      };
+      const second = aShipper(folder.path, { ...ledger, ship: watched });
       await second.close();
+      // It asks first, and does not send what the database has.
+      expect(again.filter(({ spoolId, position }) => position <= (known.get(spoolId) ?? 0))).toEqual([]);
       expect(tally(ledger.records)).toEqual(allOnce(intents));
       expect(folder.files()).toEqual([]);
     }

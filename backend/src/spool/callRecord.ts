@@ -24,45 +24,54 @@ export type CallOutcome = Pick<CallAuditRecord, 'callId'> &
   >;
 
 /** What stays in memory of a call under way, to say in its outcome whose it was. */
-export type OpenCall = Pick<CallAuditRecord, 'callId' | 'instanceId' | 'userId' | 'service' | 'method'> &
-  Partial<Pick<CallAuditRecord, 'name' | 'era' | 'requestId'>>;
+export interface OpenCall {
+  readonly callId: string;
+  /** Who and what, as JSON members without the braces: encoded once, they stand in every line about the call. */
+  readonly members: string;
+}
 
-export function toOpenCall(service: string, intent: CallIntent): OpenCall {
-  const { callId, instanceId, userId, method, name, era, requestId } = intent;
-  return {
+type Identified = Omit<CallIntent, 'clientAddress' | 'argumentsDigest' | 'argumentsBytes'>;
+
+export function toOpenCall(service: string, identified: Identified): OpenCall {
+  const { callId, instanceId, userId, method, name, era, requestId } = identified;
+  const members = {
     callId,
     instanceId,
     userId,
     service,
     method: toStorable(method),
-    ...(name === undefined ? {} : { name: toStorable(name) }),
-    ...(era === undefined ? {} : { era }),
-    ...(requestId === undefined ? {} : { requestId: toStorable(requestId) }),
+    name: name === undefined ? undefined : toStorable(name),
+    era,
+    requestId: requestId === undefined ? undefined : toStorable(requestId),
   };
+  return { callId, members: JSON.stringify(members).slice(1, -1) };
 }
 
-export function encodeIntent(call: OpenCall, intent: CallIntent, occurredAt: string): string {
+export function encodeIntent({ members }: OpenCall, intent: CallIntent, occurredAt: string): string {
   const { clientAddress, argumentsDigest, argumentsBytes } = intent;
-  return encodeLine({ phase: 'intent', occurredAt, ...call, clientAddress, argumentsDigest, argumentsBytes });
+  const more = encodeMore({ clientAddress, argumentsDigest, argumentsBytes });
+  return `{"phase":"intent","occurredAt":"${occurredAt}",${members}${more}}\n`;
 }
 
 /** Also the whole record of a call that was refused: such a call has no intent, since nothing was to be contacted. */
 export function encodeOutcome(
-  call: OpenCall,
-  outcome: CallOutcome,
+  { members }: OpenCall,
+  how: Omit<CallOutcome, 'callId'>,
   occurredAt: string,
-  intent?: CallIntent,
+  clientAddress?: string,
 ): string {
-  const seen = intent === undefined ? {} : { clientAddress: intent.clientAddress };
-  return encodeLine({ phase: 'outcome', occurredAt, ...call, ...seen, ...outcome });
+  const { outcome, httpStatus, jsonRpcCode, isError, errorCode, durationMs, resultBytes } = how;
+  const result = { outcome, httpStatus, jsonRpcCode, isError, errorCode, durationMs, resultBytes };
+  const more = encodeMore({ clientAddress, ...result });
+  return `{"phase":"outcome","occurredAt":"${occurredAt}",${members}${more}}\n`;
 }
 
 /**
  * A line that is never shipped: a call that was open when its file was begun. With them the last file of a process says
  * by itself what was still open.
  */
-export function encodeCarried(call: OpenCall): string {
-  return encodeLine({ carried: call });
+export function encodeCarried({ members }: OpenCall): string {
+  return `{"carried":{${members}}}\n`;
 }
 
 /** The first characters of a line that is shipped; carried ones begin otherwise. */
@@ -79,6 +88,8 @@ function toStorable(text: string): string {
   return text.slice(0, freeTextCharactersMax).replace(unstorable, '\ufffd');
 }
 
-function encodeLine(record: object): string {
-  return `${JSON.stringify(record)}\n`;
+/** Further members behind others; what is undefined is left out. */
+function encodeMore(members: object): string {
+  const text = JSON.stringify(members);
+  return text === '{}' ? '' : `,${text.slice(1, -1)}`;
 }

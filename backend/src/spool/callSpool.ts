@@ -102,7 +102,13 @@ export function openCallSpool(options: CallSpoolOptions): CallSpool {
     retryMs: options.directRetryMs ?? 500,
   });
   const sync = durability === 'fsync' ? createGroupSync() : null;
-  const occurredAt = (): string => new Date(options.now()).toISOString();
+  let lastMs = Number.NaN;
+  let lastText = '';
+  const occurredAt = (): string => {
+    const ms = options.now();
+    if (ms !== lastMs) [lastMs, lastText] = [ms, new Date(ms).toISOString()];
+    return lastText;
+  };
 
   const beginFile = (): Written => {
     mkdirSync(dir, { recursive: true, mode: 0o700 });
@@ -180,7 +186,7 @@ export function openCallSpool(options: CallSpoolOptions): CallSpool {
   };
 
   const closeCall = (call: OpenCall, outcome: CallOutcome, intent?: CallIntent): void => {
-    waiting.push(encodeOutcome(call, outcome, occurredAt(), intent));
+    waiting.push(encodeOutcome(call, outcome, occurredAt(), intent?.clientAddress));
     planFlush();
   };
 

@@ -4,7 +4,7 @@
  * give the same positions, so that ending them again, after another crash, adds nothing.
  */
 import { readFileSync } from 'node:fs';
-import { encodeOutcome, toOpenCall, type OpenCall } from './callRecord.js';
+import { encodeOutcome, toOpenCall, type CallIntent, type OpenCall } from './callRecord.js';
 import type { PlacedLine } from './spoolBatch.js';
 import type { SpoolFile } from './spoolFiles.js';
 
@@ -26,7 +26,7 @@ export function readLeftovers(files: readonly SpoolFile[], now: () => number): r
     const size = bytes.lastIndexOf(0x0a) + 1;
     if (at < files.length - 1) return { ...file, size, ending: [] };
     const lines = findOpenCalls(bytes.toString('utf8', 0, size)).map((call) =>
-      encodeOutcome(call, { callId: call.callId, outcome: 'unknown' }, occurredAt),
+      encodeOutcome(call, { outcome: 'unknown' }, occurredAt),
     );
     let position = size;
     const ending = lines.map((line) => ({ position: (position += Buffer.byteLength(line)), line }));
@@ -41,14 +41,15 @@ function findOpenCalls(text: string): readonly OpenCall[] {
     const record = parseLine(line);
     if (record === null) continue;
     const { carried, phase, ...call } = record;
-    if (carried !== undefined) open.set(carried.callId, carried);
+    if (carried !== undefined) open.set(carried.callId, toOpenCall(carried.service, carried));
     else if (phase === 'intent') open.set(call.callId, toOpenCall(call.service, call));
     else if (phase === 'outcome') open.delete(call.callId);
   }
   return Array.from(open.values());
 }
 
-type SpooledLine = OpenCall & { readonly phase?: string; readonly carried?: OpenCall };
+type SpooledCall = CallIntent & { readonly service: string };
+type SpooledLine = SpooledCall & { readonly phase?: string; readonly carried?: SpooledCall };
 
 function parseLine(line: string): SpooledLine | null {
   try {
