@@ -132,7 +132,7 @@ export function createAuthRoutes({ sessions, firstAdmin, invites }: AuthRoutesPa
     defineRoute({
       method: 'post',
       path: '/api/v1/auth/reauthenticate',
-      operationId: 'reauthenticate',
+      operationId: 'confirm_my_password',
       summary: 'Give the password again, for what asks for a recent sign-in',
       tags,
       auth: 'user',
