@@ -14,7 +14,7 @@ import {
 } from '../../../backend/src/services/instanceManager/instanceManager.js';
 import { signInternalCall } from '../../../backend/src/services/internalCalls.js';
 import { newJwtKeysFiles, parseSigningKeys } from '../../../backend/src/services/jwtKeys.js';
-import { createProbeClient, type ProbeClient } from '../../../backend/src/services/probeClient.js';
+import { createProbeClient } from '../../../backend/src/services/probeClient.js';
 import { writeService } from '../../support/connectedSite.js';
 import { aFreePort } from '../../support/freePorts.js';
 import { openInstallation, type Installation } from '../../support/installation.js';
@@ -27,16 +27,20 @@ jest.setTimeout(60_000);
 interface Running {
   readonly site: Installation;
   readonly upstream: RecordingUpstream;
-  readonly probes: ProbeClient;
   readonly manager: InstanceManager;
   readonly processes: ServiceProcess[];
-  readonly folder: string;
 }
 
-async function start(): Promise<Running> {
+const named = (service: string) => ({ service, label: 'default' });
+
+/** What it started is on `closers` at once, so that a start that fails halfway is cleaned up as well. */
+async function start(closers: (() => unknown)[]): Promise<Running> {
   const site = await openInstallation();
+  closers.push(() => site[Symbol.asyncDispose]());
   const upstream = await startRecordingUpstream();
+  closers.push(() => upstream[Symbol.asyncDispose]());
   const folder = mkdtempSync(join(tmpdir(), 'portolan-probe-'));
+  closers.push(() => rmSync(folder, { recursive: true, force: true }));
   const [stateDir, mcpPortsDir] = [join(folder, 'state'), join(folder, 'mcp-ports')];
   const jwt = newJwtKeysFiles(randomUUID);
   mkdirSync(join(stateDir, 'database-urls'), { recursive: true });
@@ -102,7 +106,9 @@ async function start(): Promise<Running> {
   });
   const processes: ServiceProcess[] = [];
   for (const service of ['notes', 'maybe', 'memo'] as const) {
-    processes.push(await startServiceProcess({ stateDir, mcpPortsDir, service, port: ports[service] }));
+    const started = await startServiceProcess({ stateDir, mcpPortsDir, service, port: ports[service] });
+    processes.push(started);
+    closers.push(() => started[Symbol.asyncDispose]());
   }
   const keys = parseSigningKeys(jwt.privateText);
   const probes = createProbeClient({
@@ -112,6 +118,7 @@ async function start(): Promise<Running> {
     },
     sign: (call) => signInternalCall(keys, call),
   });
+  closers.push(() => probes[Symbol.asyncDispose]());
   const registry = createServiceRegistry(() =>
     loadServiceDefinitions({ mcpPortsDir, lock: { services: {} }, env: () => undefined, allocate: true }),
   );
@@ -123,20 +130,17 @@ async function start(): Promise<Running> {
     publicUrl: new URL('http://localhost:8080'),
     now: Date.now,
   });
-  return { site, upstream, probes, manager, processes, folder };
+  return { site, upstream, manager, processes };
 }
 
 describe('connecting over the real process of a service', () => {
+  const closers: (() => unknown)[] = [];
   let running: Running;
   beforeAll(async () => {
-    running = await start();
+    running = await start(closers);
   });
   afterAll(async () => {
-    for (const process of running.processes) await process[Symbol.asyncDispose]();
-    await running.probes[Symbol.asyncDispose]();
-    await running.upstream[Symbol.asyncDispose]();
-    await running.site[Symbol.asyncDispose]();
-    rmSync(running.folder, { recursive: true, force: true });
+    for (const close of closers.toReversed()) await close();
   });
 
   const anActor = async (): Promise<Actor> => ({
@@ -147,7 +151,6 @@ describe('connecting over the real process of a service', () => {
     requestId: null,
     clientAddress: null,
   });
-  const named = (service: string) => ({ service, label: 'default' });
 
   it('I01 sends the declared probe with the credential, shows who it belongs to, and the URL answers MCP', async () => {
     const { upstream, manager, processes } = running;
