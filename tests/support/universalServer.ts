@@ -15,6 +15,8 @@ import { createDrain, type Drain } from '../../backend/src/lifecycle/drain.js';
 import { listen } from '../../backend/src/lifecycle/httpServer.js';
 import { createServiceProcess } from '../../backend/src/mcp-servers/universal-mcp-server/context.js';
 import { newJwtKeysFiles, parseSigningKeys, type SigningKeys } from '../../backend/src/services/jwtKeys.js';
+import { withUser } from '../../backend/src/database/withUser.js';
+import { deleteInstance, setActive } from '../../backend/src/stores/instancesStore.js';
 import { createLogger } from '../../backend/src/telemetry/logger.js';
 import { openInstallation, type Installation, type InstanceWish, type MadeInstance } from './installation.js';
 
@@ -113,4 +115,23 @@ export async function openUniversalServer({
       rmSync(stateDir, { recursive: true, force: true });
     },
   };
+}
+
+/** What the owner can do to an instance at the main API, as the main API does it. */
+export async function pauseInstance(
+  { site }: Pick<UniversalServer, 'site'>,
+  { id, owner }: MadeInstance,
+): Promise<void> {
+  await withUser(site.api, { userId: owner, scope: 'self' }, (client) =>
+    setActive(client, { id, userId: owner }, false),
+  );
+}
+
+export async function revokeInstance(
+  { site }: Pick<UniversalServer, 'site'>,
+  { id, owner }: MadeInstance,
+): Promise<void> {
+  await withUser(site.api, { userId: owner, scope: 'self' }, (client) =>
+    deleteInstance(client, { id, userId: owner }),
+  );
 }
