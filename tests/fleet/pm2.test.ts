@@ -63,6 +63,7 @@ function aFleet(apps: Partial<Record<keyof typeof ports, AppSettings>>): Desired
     listen_timeout: 1_500,
     max_restarts: 1,
     min_uptime: 1_000,
+    exp_backoff_restart_delay: 100,
     env: { PORT: String(ports[name as keyof typeof ports]), ...env },
   }));
   return {
@@ -83,6 +84,12 @@ const environmentOf = async (name: keyof typeof ports): Promise<Record<string, s
   (await (await fetch(`http://127.0.0.1:${ports[name]}/`)).json()) as Record<string, string>;
 const pidsOf = async () => Object.fromEntries((await pm2.list()).map(({ name, pid }) => [name, pid]));
 
+/** What PM2 says of an app that waits, by when it was made. */
+const statusOf = (created: number | null): string | undefined =>
+  parseProcessList(
+    JSON.stringify([{ name: 'a', pid: 0, pm2_env: { status: 'waiting restart', created_at: created } }]),
+  )[0]?.status;
+
 describe('driving PM2', () => {
   it('lists nothing, and starts no daemon, where none runs', async () => {
     await expect(pm2.list()).resolves.toEqual([]);
@@ -97,6 +104,11 @@ describe('driving PM2', () => {
       { name: 'a', pid: 7, status: 'online', memoryBytes: 5 },
     ]);
     expect(() => parseProcessList(notices)).toThrow('no list');
+  });
+
+  it('P05 tells an app that PM2 gave up on from one that waits for its restart', () => {
+    expect(statusOf(1_700_000_000_000)).toBe('waiting restart');
+    expect(statusOf(null)).toBe('errored');
   });
 
   it('starts programs of both modes and waits until they answer', async () => {

@@ -116,7 +116,7 @@ export function parseProcessList(output: string): Pm2App[] {
   return processes.map(({ name, pid, monit, pm2_env: app }) => ({
     name,
     pid: pid ?? 0,
-    status: app.status,
+    status: hasGivenUp(app) ? 'errored' : app.status,
     restarts: app.restart_time ?? 0,
     memoryBytes: monit?.memory ?? 0,
     cpuPercent: monit?.cpu ?? 0,
@@ -127,12 +127,21 @@ export function parseProcessList(output: string): Pm2App[] {
   }));
 }
 
+/**
+ * PM2 7.0.4 shows an app that it has given up on as `waiting restart`, which never comes, when the app has a restart
+ * delay or backoff. Giving up is the only thing that clears `created_at`.
+ */
+function hasGivenUp(app: JlistEntry['pm2_env']): boolean {
+  return app.status === 'errored' || (app.status === 'waiting restart' && app.created_at === null);
+}
+
 interface JlistEntry {
   readonly name: string;
   readonly pid?: number;
   readonly monit?: { readonly memory: number; readonly cpu: number };
   readonly pm2_env: {
     readonly status: string;
+    readonly created_at?: number | null;
     readonly restart_time?: number;
     readonly pm_uptime?: number;
     readonly exec_mode?: string;
