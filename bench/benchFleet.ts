@@ -106,7 +106,7 @@ function writeService(mcpPortsDir: string, name: string, config: object): void {
 }
 
 /** Limits that the benchmark does not reach. */
-const limits = { requestsPerMinute: 100_000_000, burst: 1_000_000, concurrency: 1_000 };
+const limits = { requestsPerMinute: 10_000_000, burst: 1_000_000, concurrency: 1_000 };
 const credentials = {
   scope: 'per-user',
   methods: [
