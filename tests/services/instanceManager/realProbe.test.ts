@@ -19,7 +19,7 @@ import { writeService } from '../../support/connectedSite.js';
 import { aFreePort } from '../../support/freePorts.js';
 import { openInstallation, type Installation } from '../../support/installation.js';
 import { json, startRecordingUpstream, type RecordingUpstream } from '../../support/recordingUpstream.js';
-import { startServiceProcess, type ServiceProcess } from '../../support/serviceProcess.js';
+import { startServiceProcess, type ServiceProcess } from '../../support/spawnedService.js';
 import { refusalOf } from './refusal.js';
 
 jest.setTimeout(60_000);
