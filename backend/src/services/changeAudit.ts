@@ -3,7 +3,9 @@
  * row lies in the transaction of the change (07 H05). Details hold names and numbers only.
  */
 import { randomUUID } from 'node:crypto';
+import { isConnectionLost } from '../database/databaseErrors.js';
 import type { Queryable } from '../database/queryable.js';
+import { AppError } from '../errors/appError.js';
 import { insertAuditEvent, type AuditEvent } from '../stores/auditStore.js';
 import type { UserRole } from '../stores/usersStore.js';
 
@@ -31,9 +33,12 @@ export interface ActorChange {
   readonly details?: Readonly<Record<string, unknown>>;
 }
 
-/** Writes one row, in the caller's transaction. */
+/**
+ * Writes one row, in the caller's transaction.
+ * @throws AppError AUDIT_UNAVAILABLE, so that the change is rolled back (07 H02).
+ */
 export async function recordActorChange(db: Queryable, actor: Actor, change: ActorChange): Promise<void> {
-  await insertAuditEvent(db, randomUUID(), {
+  await writeAudit(db, {
     actorKind: 'user',
     actorId: actor.userId,
     actorVia: actor.via,
@@ -48,4 +53,15 @@ export async function recordActorChange(db: Queryable, actor: Actor, change: Act
     clientAddress: actor.clientAddress,
     details: change.details ?? {},
   });
+}
+
+/** The same for a row that the caller has put together. */
+export async function writeAudit(db: Queryable, event: AuditEvent): Promise<void> {
+  try {
+    await insertAuditEvent(db, randomUUID(), event);
+  } catch (cause) {
+    // A lost connection says DATABASE_UNAVAILABLE by itself, and the pool has to see it as it is.
+    if (isConnectionLost(cause)) throw cause;
+    throw new AppError('AUDIT_UNAVAILABLE', 'the audit row of a change was refused', { cause });
+  }
 }

@@ -1,6 +1,6 @@
-import { randomUUID } from 'node:crypto';
 import type { Queryable } from '../database/queryable.js';
-import { insertAuditEvent, type AuditEvent } from '../stores/auditStore.js';
+import type { AuditEvent } from '../stores/auditStore.js';
+import { writeAudit } from './changeAudit.js';
 
 /** Where a request came from whose sender is not known yet: signing in, set-up, an invite. */
 export interface RequestOrigin {
@@ -26,7 +26,7 @@ export async function recordStrangerChange(
   origin: RequestOrigin,
   change: StrangerChange,
 ): Promise<void> {
-  await insertAuditEvent(db, randomUUID(), {
+  await writeAudit(db, {
     actorKind: 'anonymous',
     actorId: null,
     actorVia: null,
