@@ -1,4 +1,5 @@
 /** Raw Streamable HTTP for tests that look at statuses, headers and frames; no SDK smooths anything over. */
+/* eslint-disable typescript/no-explicit-any -- what comes over the wire has the form that each test asserts */
 import { request as httpRequest, type ClientRequest, type IncomingMessage } from 'node:http';
 
 export interface RawAnswer {
@@ -61,7 +62,11 @@ export async function send(url: string, wish: RawRequest = {}): Promise<RawAnswe
     headers: message.headers,
     text,
     events,
-    json: isStream ? events.at(-1) : text === '' ? null : JSON.parse(text),
+    json: isStream
+      ? events.at(-1)
+      : /json/.test(message.headers['content-type'] ?? '')
+        ? JSON.parse(text)
+        : null,
   };
 }
 
@@ -139,6 +144,7 @@ export interface LegacyConversation {
 }
 
 let ids = 0;
+const toBody = (method: string, params: object = {}) => ({ jsonrpc: '2.0', id: `q${++ids}`, method, params });
 
 export async function initialize(url: string, capabilities: object = {}): Promise<LegacyConversation> {
   const params = { protocolVersion: '2025-11-25', capabilities, clientInfo: { name: 'raw', version: '1' } };
@@ -146,12 +152,6 @@ export async function initialize(url: string, capabilities: object = {}): Promis
   const sessionId = first.headers['mcp-session-id'];
   if (typeof sessionId !== 'string') throw new Error(`no session: ${first.status} ${first.text}`);
   const headers = { 'mcp-session-id': sessionId, 'mcp-protocol-version': '2025-11-25' };
-  const toBody = (method: string, given: object = {}) => ({
-    jsonrpc: '2.0',
-    id: `q${++ids}`,
-    method,
-    params: given,
-  });
   const conversation: LegacyConversation = {
     sessionId,
     headers,

@@ -1,67 +1,101 @@
-/**
- * A universal server as PM2 runs it: a process of its own from `dist/`, told what it needs by its environment.
- *
- *   await using notes = await startServiceProcess({ stateDir, mcpPortsDir, service: 'notes', port });
- */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
+/** A universal server as the process that PM2 would run, on a database of the test's own. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { findProjectRoot } from '../../backend/src/config/projectRoot.js';
-import { waitUntil } from './eventually.js';
+import { newJwtKeysFiles } from '../../backend/src/services/jwtKeys.js';
+import type { Installation } from './installation.js';
+import { projectRoot } from './universalServer.js';
 
-export interface ServiceProcess extends AsyncDisposable {
+export interface ServiceRun {
+  readonly child: ChildProcess;
   readonly pid: number;
-  readonly port: number;
-  /** What it wrote to its standard streams. */
+  /** From the start of the process to its `ready`. */
+  readonly readyMs: number;
+  readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
   output(): string;
 }
 
-export async function startServiceProcess(wish: {
+export interface ServiceSite extends AsyncDisposable {
   readonly stateDir: string;
-  readonly mcpPortsDir: string;
-  readonly service: string;
   readonly port: number;
-}): Promise<ServiceProcess> {
-  const projectRoot = findProjectRoot();
-  const program = join(projectRoot, 'dist/backend/src/mcp-servers/universal-mcp-server/main.js');
-  const child = spawn(process.execPath, [program], {
-    cwd: projectRoot,
-    env: {
-      PATH: process.env['PATH'],
-      PORTOLAN_STATE_DIR: wish.stateDir,
-      MCP_PORTS_DIR: wish.mcpPortsDir,
-      MCP_TYPE: wish.service,
-      PORT: String(wish.port),
-    },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  const lines: string[] = [];
-  child.stdout.on('data', (chunk: Buffer) => lines.push(chunk.toString()));
-  child.stderr.on('data', (chunk: Buffer) => lines.push(chunk.toString()));
-  const exited = once(child, 'exit');
-  const stop = async (): Promise<void> => {
-    if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM');
-    await exited;
-  };
-  try {
-    await waitUntil(
-      `mcp-${wish.service} is ready`,
-      async () => {
-        if (child.exitCode !== null) throw new Error(`it ended: ${lines.join('')}`);
-        const answer = await fetch(`http://127.0.0.1:${wish.port}/readyz`).catch(() => null);
-        await answer?.body?.cancel();
-        return answer?.status === 200;
-      },
-      20_000,
-    );
-  } catch (error) {
-    await stop();
-    throw new Error(`mcp-${wish.service} did not start: ${lines.join('')}`, { cause: error });
-  }
+  readonly origin: string;
+  /** Starts the process and waits until it is ready or has ended. */
+  start(env?: Readonly<Record<string, string>>): Promise<ServiceRun>;
+}
+
+/** @param config the service's `config.json`, whose name is that of its folder. */
+export async function openServiceSite(
+  site: Installation,
+  config: { readonly name: string },
+): Promise<ServiceSite> {
+  const main = join(projectRoot, 'dist/backend/src/mcp-servers/universal-mcp-server/main.js');
+  if (!existsSync(main)) throw new Error('the project is not built: run npm run build');
+  const stateDir = mkdtempSync(join(tmpdir(), 'service-'));
+  const mcpPortsDir = join(stateDir, 'mcp-ports');
+  mkdirSync(join(mcpPortsDir, config.name), { recursive: true });
+  writeFileSync(join(mcpPortsDir, config.name, 'config.json'), JSON.stringify(config));
+  mkdirSync(join(stateDir, 'database-urls'));
+  writeFileSync(join(stateDir, 'database-urls', 'service'), site.db.urls.service.reveal());
+  writeFileSync(join(stateDir, 'keyring.json'), site.ring);
+  writeFileSync(join(stateDir, 'jwt-public.json'), newJwtKeysFiles(randomUUID).publicText);
+  const port = await freePort();
+  const runs: ServiceRun[] = [];
+
   return {
-    pid: child.pid ?? 0,
-    port: wish.port,
-    output: () => lines.join(''),
-    [Symbol.asyncDispose]: stop,
+    stateDir,
+    port,
+    origin: `http://127.0.0.1:${port}`,
+    async start(env = {}) {
+      const startedAt = performance.now();
+      const child = spawn(process.execPath, [main], {
+        env: {
+          PATH: process.env['PATH'],
+          PORTOLAN_STATE_DIR: stateDir,
+          MCP_PORTS_DIR: mcpPortsDir,
+          MCP_TYPE: config.name,
+          PORT: String(port),
+          METRICS_OPEN: 'true',
+          ...env,
+        },
+        stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+      });
+      let output = '';
+      for (const stream of [child.stdout, child.stderr])
+        stream?.on('data', (chunk) => (output += String(chunk)));
+      const exited = new Promise<{ code: number | null; signal: NodeJS.Signals | null }>((resolve) => {
+        child.once('exit', (code, signal) => resolve({ code, signal }));
+      });
+      await Promise.race([new Promise((resolve) => child.once('message', resolve)), exited]);
+      const run = {
+        child,
+        pid: child.pid ?? 0,
+        readyMs: performance.now() - startedAt,
+        exited,
+        output: () => output,
+      };
+      runs.push(run);
+      return run;
+    },
+    async [Symbol.asyncDispose]() {
+      for (const { child, exited } of runs) {
+        if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM');
+        await exited;
+      }
+      rmSync(stateDir, { recursive: true, force: true });
+    },
   };
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.on('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => resolve(address !== null && typeof address === 'object' ? address.port : 0));
+    });
+  });
 }

@@ -79,6 +79,12 @@ const tools = {
       }, 20);
       cancelled.set(id, () => clearInterval(timer));
     }),
+  // Says that it has begun, and is done a while later.
+  slow: async ({ afterMs = 700 }, _id, meta) => {
+    send({ method: 'notifications/progress', params: { progressToken: meta?.progressToken, progress: 1 } });
+    await new Promise((resolve) => setTimeout(resolve, afterMs));
+    return text('done slowly');
+  },
   progress: (_arguments, _id, meta) => {
     for (const progress of [1, 2]) {
       if (meta?.progressToken === undefined) continue;
