@@ -1,6 +1,6 @@
 /**
  * A fleet of its own for the benchmark: state and ports apart from any other, two services (`api` and `stdio`) before
- * upstreams that cost next to nothing, and people with an instance of each.
+ * upstreams that cost next to nothing, and instances of each.
  */
 import { execFile } from 'node:child_process';
 import {
@@ -24,8 +24,8 @@ export interface BenchFleet extends AsyncDisposable {
   origin(service: 'bench-api' | 'bench-stdio'): string;
   readonly frontOrigin: string;
   pidOf(program: string): Promise<number>;
-  /** Connects as many people to a service; gives the path of each one's instance and their credential. */
-  connect(service: string, people: number): Promise<readonly { path: string; credential: string }[]>;
+  /** Makes as many instances of a service; gives the path of each, and the credential that is its own. */
+  connect(service: string, count: number): Promise<readonly { path: string; credential: string }[]>;
 }
 
 const ports = { api: 23_000, front: 23_080, monitor: 23_999, 'bench-api': 24_101, 'bench-stdio': 24_102 };
@@ -65,8 +65,7 @@ export async function startBenchFleet(upstreamPort: number): Promise<BenchFleet>
     const password = 'a password for the bench';
     const setupCode = readFileSync(join(folder, 'state/setup-code'), 'utf8').trim();
     await post('/auth/setup', { setupCode, email, password });
-    const { accessToken: admin } = await post('/auth/login', { email, password });
-    let people = 0;
+    const { accessToken } = await post('/auth/login', { email, password });
     return {
       origin: (service) => `http://127.0.0.1:${ports[service]}`,
       frontOrigin: `http://127.0.0.1:${ports.front}`,
@@ -78,13 +77,9 @@ export async function startBenchFleet(upstreamPort: number): Promise<BenchFleet>
       async connect(service, count) {
         const made: { path: string; credential: string }[] = [];
         for (let at = 0; at < count; at += 1) {
-          people += 1;
-          const person = { email: `person${people}@example.com`, password };
-          await post('/users', { ...person, role: 'user' }, admin);
-          const own = poster(`http://127.0.0.1:${ports.api}/api/v1`);
-          const { accessToken } = await own('/auth/login', person);
-          const credential = `credential-of-${people}-${'0123456789'.repeat(2)}`;
-          const answer = await own(`/services/${service}/authenticate`, { apiKey: credential }, accessToken);
+          const credential = `credential-${service}-${at}-${'0123456789'.repeat(2)}`;
+          const wish = { apiKey: credential, label: `caller-${at}` };
+          const answer = await post(`/services/${service}/authenticate`, wish, accessToken);
           made.push({ path: new URL(String(answer.instanceUrl)).pathname, credential });
         }
         return made;
@@ -109,6 +104,7 @@ function writeService(mcpPortsDir: string, name: string, config: object): void {
 const limits = { requestsPerMinute: 10_000_000, burst: 1_000_000, concurrency: 1_000 };
 const credentials = {
   scope: 'per-user',
+  maxPerUser: 100,
   methods: [
     {
       id: 'key',
@@ -156,6 +152,7 @@ const stdioService = (program: string) => ({
     args: [program],
     env: { CALLER: { $userToken: '{{token}}' } },
     maxProcesses: 200,
+    maxPerUser: 100,
   },
 });
 
