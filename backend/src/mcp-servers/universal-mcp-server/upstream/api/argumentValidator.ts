@@ -33,13 +33,13 @@ const dialects = new Map<string, Ajv>();
 export function compileArguments(schema: JsonObject): CheckArguments {
   const validate = compileSchema(schema, false);
   let explain: ValidateFunction | null = null;
-  const hasDefaults = JSON.stringify(schema).includes('"default":');
+  const copy = toCopy(schema);
   return (raw) => {
     const given = raw ?? {};
     if (!isJsonObject(given)) {
       return { kind: 'wrong', problems: [{ pointer: '', message: 'must be an object' }] };
     }
-    const filled = hasDefaults ? structuredClone(given) : given;
+    const filled = copy(given);
     if (validate(filled)) return { kind: 'fits', given: filled };
     let errors = validate.errors ?? [];
     if (JSON.stringify(filled).length <= fullReportCharsMax) {
@@ -49,6 +49,19 @@ export function compileArguments(schema: JsonObject): CheckArguments {
     }
     return { kind: 'wrong', problems: toProblems(errors) };
   };
+}
+
+/** Defaults are written into the arguments, which belong to the caller: as much is copied as they can reach. */
+function toCopy(schema: JsonObject): (given: JsonObject) => JsonObject {
+  const { properties, ...rest } = schema;
+  const inner = Object.values(isJsonObject(properties) ? properties : {}).map((property) => {
+    const { default: _, ...below } = isJsonObject(property) ? property : {};
+    return below;
+  });
+  if (JSON.stringify([rest, inner]).includes('"default":')) return (given) => structuredClone(given);
+  if (!JSON.stringify(schema).includes('"default":')) return (given) => given;
+  // A spread makes an object to which members are added some ten times slower (V8, Node 20).
+  return (given) => Object.assign<JsonObject, JsonObject>({}, given);
 }
 
 /** For answers: whether a value has the declared form. @throws AppError CONFIG_INVALID */

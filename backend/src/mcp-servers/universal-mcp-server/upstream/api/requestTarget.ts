@@ -65,6 +65,7 @@ export function compileQuery(query: Readonly<Record<string, ArgumentTemplate>>):
 
 /** Percent-encodes everything but unreserved characters; half a surrogate pair becomes U+FFFD. */
 export function encodeText(text: string): string {
+  if (/^[\w.~-]*$/.test(text)) return text;
   return encodeURIComponent(text.replaceAll(/\p{Surrogate}/gu, '\ufffd'));
 }
 
