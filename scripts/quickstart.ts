@@ -16,6 +16,8 @@ import { generateAll } from './setup/generateAll.js';
 import { prepareState } from './setup/prepareState.js';
 
 const healthDeadlineMs = 60_000;
+/** A sealed program answers, and does not become healthy however long one waits. */
+const sealedDeadlineMs = 10_000;
 const startedAt = performance.now();
 
 try {
@@ -36,7 +38,8 @@ async function quickstart(config: Config): Promise<void> {
   const pm2 = findPm2(config);
   if (pm2 === null) throw new Error(`there is no home for PM2 in ${config.paths.stateDir}`);
   const fleet = readDesiredFleet(config);
-  const outcome = await startFleet({ config, pm2, fleet, deadlineMs: healthDeadlineMs, log: print });
+  const deadlineMs = sealed === null ? healthDeadlineMs : sealedDeadlineMs;
+  const outcome = await startFleet({ config, pm2, fleet, deadlineMs, log: print });
   await report(config, pm2, outcome);
 }
 
