@@ -4,7 +4,6 @@
  */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { runner } from 'node-pg-migrate';
 import type { Client } from 'pg';
 import { AppError } from '../errors/appError.js';
 import { codeOf } from './databaseErrors.js';
@@ -28,6 +27,8 @@ export async function migrate(
   const complaints: string[] = [];
   const complain = (line: string): void => void complaints.push(line);
   try {
+    // Loaded here only: every process asks whether the schema is new enough, one in a release migrates.
+    const { runner } = await import('node-pg-migrate');
     const applied = await runner({
       dbClient: client,
       dir: join(projectRoot, 'db', 'migrations'),

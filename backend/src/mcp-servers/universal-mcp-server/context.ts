@@ -19,13 +19,12 @@ import { readInstallKeys } from '../../services/installKeys.js';
 import { createInstanceLookup } from '../../services/instanceLookup.js';
 import { createInstanceResolver } from '../../services/instanceResolver.js';
 import { createInstanceWatch } from '../../services/instanceWatch.js';
-import { loadVerificationKeys } from '../../services/jwtKeys.js';
 import { createReadiness } from '../../services/readiness.js';
 import { toSetupInstructions } from '../../services/setupInstructions.js';
 import { openVaultGate } from '../../services/vaultKeys.js';
 import { recordInstanceState } from '../../stores/instanceLookupStore.js';
 import type { Logger } from '../../telemetry/logger.js';
-import { createServiceMetrics } from '../../telemetry/metrics.js';
+import { createServiceMetrics, type ServiceMetrics } from '../../telemetry/metrics.js';
 import { metricsAccess } from '../../telemetry/metricsAccess.js';
 import { openCallAudit } from './callAudit.js';
 import type { BridgeContext } from './bridge/bridgeContext.js';
@@ -47,6 +46,7 @@ import { createUseNotes } from './useNotes.js';
 export interface ServiceProcess {
   readonly server: Server;
   readonly kindUpstream: KindUpstream;
+  readonly metrics: Pick<ServiceMetrics, 'orphans'>;
   /** Ends what no request holds any more: streams, children, audit, database. */
   close(): Promise<void>;
 }
@@ -73,7 +73,7 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
     connectionsMax: 4,
     onIdleError: (error) => log.warn('an idle database connection broke', { error }),
   });
-  metrics.watchPool(toPoolGauge(pool));
+  metrics.watchPool(() => pool.counts());
   const changes = startChangeFeed({
     connectionString,
     applicationName: `portolan-mcp-${service}-listen`,
@@ -148,7 +148,7 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
     answerInternal: createProbeEndpoint({
       bridge: ctx,
       resolver,
-      verificationKeys: () => loadVerificationKeys(config.paths.jwtPublicKeys),
+      jwtPublicKeys: config.paths.jwtPublicKeys,
     }),
     answerMcp: createMcpEndpoint({
       ctx,
@@ -162,6 +162,7 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
   return {
     server: createHttpServer(handler),
     kindUpstream,
+    metrics,
     async close() {
       rooms[Symbol.dispose]();
       await kindUpstream.upstream[Symbol.asyncDispose]();
@@ -199,25 +200,11 @@ async function recordState(pool: DatabasePool, service: string, note: StateNote,
 
 function countChildren(
   { kind, upstream }: KindUpstream,
-  metrics: ReturnType<typeof createServiceMetrics>,
+  metrics: Pick<ServiceMetrics, 'childProcesses' | 'circuitState'>,
 ): void {
   if (kind !== 'stdio') return;
   const counts = upstream.counts();
   for (const state of ['starting', 'idle', 'busy', 'stopping'] as const)
     metrics.childProcesses(state).set(counts[state]);
-}
-
-/** The pool's counts under the names that the gauge reads at each scrape. */
-function toPoolGauge(pool: DatabasePool) {
-  return {
-    get totalCount() {
-      return pool.counts().total;
-    },
-    get idleCount() {
-      return pool.counts().idle;
-    },
-    get waitingCount() {
-      return pool.counts().waiting;
-    },
-  };
+  metrics.circuitState.set(counts.leftAlone > 0 ? 2 : 0);
 }

@@ -33,6 +33,7 @@ await runProgram('universal-mcp-server', async () => {
   drainOnSignals(drain, (error) => log.error('closing failed', { error }));
   if (service.kindUpstream.kind === 'stdio') {
     const swept = await service.kindUpstream.upstream.sweepOrphans();
+    service.metrics.orphans.set(swept);
     if (swept > 0) log.warn('children of a process that was killed were ended', { count: swept });
   }
   await listen(service.server, { host: config.hosts.service, port });

@@ -39,4 +39,6 @@ export interface BridgeContext {
 export interface RequestOrigin {
   readonly requestId: string;
   readonly clientAddress: string | undefined;
+  /** When the request arrived, in ms of the monotonic clock. */
+  readonly arrivedAt: number;
 }

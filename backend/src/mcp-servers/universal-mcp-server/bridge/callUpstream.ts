@@ -52,7 +52,7 @@ export async function callUpstream(
   if (sent === null) return unknownTool(request, tool);
 
   room.limits.beginCall();
-  const startedAt = performance.now();
+  let startedAt = performance.now();
   const controller = new AbortController();
   const onGone = (): void => controller.abort(new CallerGone('the client is gone'));
   const deadline = setTimeout(
@@ -73,6 +73,8 @@ export async function callUpstream(
     isIntended = true;
     if (recorded !== undefined) await recorded;
     controller.signal.throwIfAborted();
+    startedAt = performance.now();
+    metrics.overhead.observe((startedAt - call.origin.arrivedAt) / 1_000);
     const connection = await call.connect(controller.signal);
     if (typeof tool === 'string' && gate.needsAnnotations(toolNameOf(sent))) {
       const allowed = await room.isReadOnlyTool(toolNameOf(sent), connection, controller.signal);

@@ -17,6 +17,7 @@ export interface InstanceLimits {
 
 export function createInstanceLimits(
   limits: Pick<ServiceLimits, 'requestsPerMinute' | 'burst' | 'concurrency'>,
+  onRefused: (scope: 'instance-requests' | 'instance-calls') => void = () => {},
   now: () => number = () => performance.now(),
 ): InstanceLimits {
   const perMs = limits.requestsPerMinute / 60_000;
@@ -30,6 +31,7 @@ export function createInstanceLimits(
       left = Math.min(limits.burst, left + (at - filledAt) * perMs);
       filledAt = at;
       if (left < 1) {
+        onRefused('instance-requests');
         throw new AppError('RATE_LIMIT_EXCEEDED', 'the instance asks too often', {
           publicDetail: 'Too many requests for this instance. Try again in a moment.',
           retryAfterSeconds: Math.max(1, Math.ceil((1 - left) / perMs / 1_000)),
@@ -39,6 +41,7 @@ export function createInstanceLimits(
     },
     beginCall() {
       if (callsUnderWay >= limits.concurrency) {
+        onRefused('instance-calls');
         throw new AppError('RATE_LIMIT_EXCEEDED', 'the instance has too many calls under way', {
           publicDetail: `This instance has ${limits.concurrency} calls under way already. Wait for one to end.`,
           retryAfterSeconds: 1,

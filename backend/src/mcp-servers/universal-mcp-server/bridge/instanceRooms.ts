@@ -27,8 +27,8 @@ export class InstanceRoom {
   usedAt = performance.now();
   #readOnlyTools: Set<string> | null = null;
 
-  constructor(ctx: Pick<BridgeContext, 'definition'>) {
-    this.limits = createInstanceLimits(ctx.definition.limits);
+  constructor({ definition, metrics }: Pick<BridgeContext, 'definition' | 'metrics'>) {
+    this.limits = createInstanceLimits(definition.limits, (scope) => metrics.rateLimited(scope).inc());
   }
 
   noteTools(readOnly: readonly string[], isWhole: boolean): void {

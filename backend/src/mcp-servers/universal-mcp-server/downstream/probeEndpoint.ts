@@ -6,8 +6,6 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { AppError } from '../../../errors/appError.js';
 import type { SealedInstance } from '../../../services/instanceResolver.js';
 import type { InstanceResolver } from '../../../services/instanceResolver.js';
-import { verifyInternalCall } from '../../../services/internalCalls.js';
-import type { VerificationKeys } from '../../../services/jwtKeys.js';
 import type { BridgeContext } from '../bridge/bridgeContext.js';
 import { bridgeTerms } from '../bridge/modernConversation.js';
 import { isJsonObject } from '../protocol/jsonRpc.js';
@@ -21,8 +19,8 @@ export interface ProbeEndpointOptions {
     'definition' | 'upstream' | 'openValues' | 'spool' | 'metrics' | 'newId' | 'log'
   >;
   readonly resolver: Pick<InstanceResolver, 'resolveById'>;
-  /** Read on each call, so that rotated keys count at once. */
-  readonly verificationKeys: () => VerificationKeys;
+  /** The main API's public keys; read on each call, so that rotated ones count at once. */
+  readonly jwtPublicKeys: string;
 }
 
 export type AnswerInternal = (
@@ -35,12 +33,17 @@ const pathPattern = /^v1\/instances\/([0-9a-f-]{36})\/probe$/;
 const bodyBytesMax = 1_024;
 
 export function createProbeEndpoint(options: ProbeEndpointOptions): AnswerInternal {
-  const { bridge, resolver, verificationKeys } = options;
+  const { bridge, resolver, jwtPublicKeys } = options;
   const { definition } = bridge;
 
-  const authorize = (request: IncomingMessage, id: string): void => {
+  const authorize = async (request: IncomingMessage, id: string): Promise<void> => {
+    // Loaded with the first probe: most processes are started far more often than they are asked for one.
+    const [{ verifyInternalCall }, { loadVerificationKeys }] = await Promise.all([
+      import('../../../services/internalCalls.js'),
+      import('../../../services/jwtKeys.js'),
+    ]);
     const bearer = /^Bearer (\S+)$/.exec(request.headers.authorization ?? '')?.[1] ?? '';
-    const { instanceId } = verifyInternalCall(verificationKeys(), bearer, definition.name);
+    const { instanceId } = verifyInternalCall(loadVerificationKeys(jwtPublicKeys), bearer, definition.name);
     if (instanceId !== id) throw new AppError('UNAUTHENTICATED', 'the internal call is for another instance');
   };
 
@@ -49,7 +52,7 @@ export function createProbeEndpoint(options: ProbeEndpointOptions): AnswerIntern
       const id = pathPattern.exec(rest)?.[1];
       if (id === undefined || request.method !== 'POST')
         throw new AppError('NOT_FOUND', 'no such internal path');
-      authorize(request, id);
+      await authorize(request, id);
       const body = await readJsonBody(request, bodyBytesMax);
       const staged = isJsonObject(body) && body['staged'] === true;
       const resolution = await resolver.resolveById(id, definition.name, { staged });

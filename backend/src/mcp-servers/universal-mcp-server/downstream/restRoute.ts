@@ -6,6 +6,7 @@ import type { ServerResponse } from 'node:http';
 import { AppError } from '../../../errors/appError.js';
 import type { SealedInstance } from '../../../services/instanceResolver.js';
 import { toSetupExtension } from '../../../services/setupInstructions.js';
+import type { CallOutcome } from '../../../spool/callRecord.js';
 import { argumentDigest } from '../../../vault/argumentDigest.js';
 import type { BridgeContext, RequestOrigin } from '../bridge/bridgeContext.js';
 import type { InstanceRooms } from '../bridge/instanceRooms.js';
@@ -36,7 +37,12 @@ export function createRestRoute(ctx: BridgeContext, rooms: InstanceRooms, api: A
     room.limits.beginCall();
     const callId = ctx.newId();
     const startedAt = performance.now();
-    const durationMs = (): number => Math.round(performance.now() - startedAt);
+    const finish = (outcome: Pick<CallOutcome, 'outcome' | 'httpStatus' | 'errorCode'>): void => {
+      const durationMs = performance.now() - startedAt;
+      ctx.spool.outcome({ callId, ...outcome, durationMs: Math.round(durationMs) });
+      const errorType = outcome.errorCode?.toLowerCase() ?? '';
+      ctx.metrics.upstream.observe(durationMs / 1_000, { method: 'rest', errorType });
+    };
     try {
       const bytes = Buffer.from(JSON.stringify(plan.given));
       await ctx.spool.intent({
@@ -51,17 +57,13 @@ export function createRestRoute(ctx: BridgeContext, rooms: InstanceRooms, api: A
         argumentsBytes: bytes.length,
       });
       const deadline = AbortSignal.any([signal, AbortSignal.timeout(ctx.definition.limits.timeoutMs)]);
+      ctx.metrics.overhead.observe((performance.now() - origin.arrivedAt) / 1_000);
       const answer = await runRestCall(api, plan, terms, deadline);
-      ctx.spool.outcome({ callId, outcome: 'ok', httpStatus: answer.status, durationMs: durationMs() });
+      finish({ outcome: 'ok', httpStatus: answer.status });
       return answer;
     } catch (error) {
       const errorCode = error instanceof AppError ? error.code : 'UPSTREAM_TIMEOUT';
-      ctx.spool.outcome({
-        callId,
-        outcome: signal.aborted ? 'cancelled' : 'error',
-        errorCode,
-        durationMs: durationMs(),
-      });
+      finish({ outcome: signal.aborted ? 'cancelled' : 'error', errorCode });
       throw error;
     } finally {
       room.limits.endCall();
@@ -75,7 +77,7 @@ export function createRestRoute(ctx: BridgeContext, rooms: InstanceRooms, api: A
     try {
       sendJsonBody(response, 200, await run(from, signal));
     } catch (error) {
-      errorType = error instanceof AppError ? error.code.toLowerCase() : 'timeout';
+      errorType = error instanceof AppError ? error.code.toLowerCase() : 'upstream_timeout';
       if (!signal.aborted) sendProblem(response, toRestError(error, ctx));
     }
     ctx.metrics.served.observe((performance.now() - startedAt) / 1_000, { method: 'rest', errorType });

@@ -62,7 +62,8 @@ export function createServiceHandler(options: ServiceHandlerOptions): RequestLis
     allowOrigin(request, response, options.allowedOrigins);
     if (request.method === 'OPTIONS') return answerPreflight(response);
     const address = options.clientAddress(request) ?? undefined;
-    const origin: RequestOrigin = { requestId: ctx.newId(), clientAddress: address };
+    const arrivedAt = performance.now();
+    const origin: RequestOrigin = { requestId: ctx.newId(), clientAddress: address, arrivedAt };
     const isRest = answerRest !== null && isRestPath(path);
     if (!strangers.mayTry(address ?? '', path.instanceId)) {
       ctx.metrics.rateLimited('unknown-instance').inc();

@@ -37,6 +37,8 @@ export interface ChildPool extends AsyncDisposable {
     readonly idle: number;
     readonly busy: number;
     readonly stopping: number;
+    /** Keys whose child is left alone for a while, since it kept crashing. */
+    readonly leftAlone: number;
   };
 }
 
@@ -93,8 +95,11 @@ export function createChildPool(options: ChildPoolOptions): ChildPool {
     void stop(oldest, new AppError('UPSTREAM_FAILED', 'the child gave way to another'));
   };
 
+  const recentCrashes = (key: string): number[] =>
+    (crashes.get(key) ?? []).filter((at) => now() - at < crashWindowMs);
+
   const refuseCrashLoop = ({ key }: ChildKey): void => {
-    const recent = (crashes.get(key) ?? []).filter((at) => now() - at < crashWindowMs);
+    const recent = recentCrashes(key);
     if (recent.length === 0) crashes.delete(key);
     if (recent.length < crashesMax) return;
     const waitMs = crashWindowMs - (now() - (recent[0] ?? now()));
@@ -176,6 +181,7 @@ export function createChildPool(options: ChildPoolOptions): ChildPool {
         idle: running.length - busy,
         busy,
         stopping: stopping.size,
+        leftAlone: [...crashes.keys()].filter((key) => recentCrashes(key).length >= crashesMax).length,
       };
     },
     async [Symbol.asyncDispose]() {

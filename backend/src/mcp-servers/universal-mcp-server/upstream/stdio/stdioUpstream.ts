@@ -14,7 +14,7 @@ import { abortable } from '../../protocol/abortable.js';
 import { legacyRevisions } from '../../protocol/revisions.js';
 import type { ClientTerms, ConnectionTerms, ProbeOutcome, Upstream } from '../upstream.js';
 import { probeByListing } from '../probeByListing.js';
-import { createChildPool, type ChildKey } from './childPool.js';
+import { createChildPool, type ChildKey, type ChildPool } from './childPool.js';
 import { openDataDir, toChildCommand, type CommandPlaces } from './childCommand.js';
 import { lockDataDir } from './dataDirLock.js';
 import { startMcpChild, type McpChild } from './mcpChild.js';
@@ -29,12 +29,7 @@ export interface StdioUpstreamOptions {
 
 export interface StdioUpstream extends Upstream {
   /** Children by state, for the metrics. */
-  counts(): {
-    readonly starting: number;
-    readonly idle: number;
-    readonly busy: number;
-    readonly stopping: number;
-  };
+  counts(): ReturnType<ChildPool['counts']>;
   /** Kills what an earlier process of this service left behind; to be called once, at start. @returns how many. */
   sweepOrphans(): Promise<number>;
 }
