@@ -36,7 +36,12 @@ function listExpressRoutes(app: Express): string[] {
 }
 
 /** Pages of the console and the reference, which are files and no part of the API. */
-const pages = ['get /', 'get /console', 'get /console/*path', 'get /api/v1/docs/reference.js'];
+const pages: ReadonlySet<string> = new Set([
+  'get /',
+  'get /console',
+  'get /console/*path',
+  'get /api/v1/docs/reference.js',
+]);
 
 describe('the OpenAPI document', () => {
   let api: OpenedMainApi;
@@ -65,7 +70,7 @@ describe('the OpenAPI document', () => {
   it('C11 names every route that express answers, and no other', () => {
     const app = createApp(api.ctx, { clientAddressOf: () => null });
     const served = listExpressRoutes(app)
-      .filter((route) => !pages.includes(route))
+      .filter((route) => !pages.has(route))
       .map((route) => route.replaceAll(/:([A-Za-z]+)/g, '{$1}'));
     expect(served.length).toBeGreaterThan(30);
     expect(operations.map(([name]) => name).sort()).toEqual([...new Set(served)].sort());
@@ -90,7 +95,7 @@ describe('the OpenAPI document', () => {
       const send = api[method as 'get'];
       const { status } = await send(concrete);
       expect({ name, isRefused: status === 401 }).toEqual({ name, isRefused: !isOpen });
-      if (!isOpen) expect(Object.keys(operation.responses)).toContain('401');
+      expect({ name, saysSo: isOpen || '401' in operation.responses }).toEqual({ name, saysSo: true });
     }
   });
 

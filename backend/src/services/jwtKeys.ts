@@ -7,6 +7,8 @@ import {
   createPrivateKey,
   createPublicKey,
   generateKeyPairSync,
+  sign,
+  verify,
   type JsonWebKey,
   type KeyObject,
 } from 'node:crypto';
@@ -118,10 +120,14 @@ export function refuseSharedKeys(keys: SigningKeys, ring: KeyRing): void {
     throw unusable('the signing key is a key of KEYRING_FILE as well; each needs a key of its own');
 }
 
+/** OpenSSL takes `d` and the point as they are given, so whether they belong together shows in a signature only. */
 function privateKeyOf(key: z.output<typeof publicJwk> & { readonly d: string }): KeyObject {
   const privateKey = createPrivateKey({ key: { ...toJwk(key), d: key.d }, format: 'jwk' });
-  const { x, y } = createPublicKey(privateKey).export({ format: 'jwk' });
-  if (x !== key.x || y !== key.y) throw unusable(`the halves of ${key.kid} do not belong together`);
+  const publicKey = createPublicKey({ key: toJwk(key), format: 'jwk' });
+  const message = Buffer.from(key.kid);
+  if (!verify('sha256', message, publicKey, sign('sha256', message, privateKey))) {
+    throw unusable(`the halves of ${key.kid} do not belong together`);
+  }
   return privateKey;
 }
 
