@@ -46,6 +46,7 @@ await runProgram('health-monitor', async () => {
     connectionsMax: 3,
     onIdleError: (error) => log.warn('an idle database connection broke', { error }),
   });
+  metrics.watchPool(() => pool.counts());
   const registry = createServiceRegistry(() => loadServices(config));
   const changes = startChangeFeed({ connectionString, applicationName: 'portolan-health-monitor-listen' });
   changes.onRegistryChange(() => void registry.reload());

@@ -33,8 +33,10 @@ export function createApp(ctx: AppContext, { clientAddressOf }: AppOptions): Exp
   app.use(createPages(config));
   app.use('/metrics', requireMetricsAccess(config));
   app.use(...jsonBody());
+  const onRefused = (): void => metrics.authFailures.inc();
   mountRoutes(app, createRoutes(ctx).routes, {
-    authenticate: authenticate({ ...ctx, onRefused: () => metrics.authFailures.inc() }),
+    authenticate: authenticate({ ...ctx, onRefused }),
+    onSignInRefused: onRefused,
     rateLimits: ctx.rateLimits,
     recordFailure: auditFailures({ ...ctx, onWriteFailure: () => metrics.auditWriteFailures.inc() }),
   });

@@ -9,7 +9,7 @@ import { sweepStagedCredentials } from '../jobs/sweepStagedCredentials.js';
 import type { VaultGate } from '../services/vaultKeys.js';
 import { ensureAuditPartitions } from '../stores/auditStore.js';
 import { countInstancesByState } from '../stores/instancesStore.js';
-import { beatRing } from '../stores/keysStore.js';
+import { beatRing, countByKek } from '../stores/keysStore.js';
 import { purgeExpired } from '../stores/retentionStore.js';
 import { fingerprint } from '../vault/keyRing.js';
 import type { AppContext } from './context.js';
@@ -28,6 +28,7 @@ export function addJobs(scheduler: Scheduler, { ctx, vault }: JobsParts): () => 
   scheduler.add({ name: 'setup-code', everyMs: 10_000, atStart: true, run: () => ctx.firstAdmin.keepCode() });
   scheduler.add({ name: 'ring-heartbeat', everyMs: 10_000, atStart: true, run: () => beat(ctx.pool, vault) });
   scheduler.add({ name: 'instances-gauge', everyMs: 15_000, atStart: true, run: instancesGauge(ctx) });
+  scheduler.add({ name: 'keys-gauge', everyMs: 60_000, atStart: true, run: () => countKeys(ctx, vault) });
   scheduler.add(sweepStagedCredentials({ pool: ctx.pool }));
   const { instanceDataDir } = ctx.config.paths;
   scheduler.add(removeInstanceData({ pool: ctx.pool, instanceDataDir }));
@@ -70,6 +71,21 @@ async function beat(pool: DatabasePool, vault: VaultGate): Promise<void> {
     fingerprint: fingerprint(ring),
     primaryKekId: ring.primary.id,
   });
+}
+
+/** How many wrapped keys are under the primary KEK, and how many wait for a rewrap. */
+async function countKeys(
+  { pool, metrics }: Pick<AppContext, 'pool' | 'metrics'>,
+  vault: VaultGate,
+): Promise<void> {
+  if (!vault.isOpen) return;
+  const { primary } = vault.keys().ring;
+  const counts = await withUser(pool, { userId: null, scope: 'admin' }, countByKek, { readOnly: true });
+  const sum = (isCurrent: boolean): number =>
+    counts
+      .filter(({ kekId }) => (kekId === primary.id) === isCurrent)
+      .reduce((total, { keys }) => total + keys, 0);
+  for (const isCurrent of [true, false]) metrics.secretsByKeyVersion(isCurrent).set(sum(isCurrent));
 }
 
 /** Sets the gauge anew; what was there before and is no more counts zero rather than staying as it was. */

@@ -10,6 +10,7 @@ import { loadConfig, type Config } from '../config/config.js';
 import { readEnv } from '../config/env.js';
 import { readSecretFile } from '../config/secrets.js';
 import { createPool } from '../database/pool.js';
+import { AppError } from '../errors/appError.js';
 import { createScheduler } from '../jobs/scheduler.js';
 import { clientAddressReader } from '../lifecycle/clientAddress.js';
 import { createDrain, drainOnSignals, type Drain } from '../lifecycle/drain.js';
@@ -41,7 +42,7 @@ await runProgram('main-api', async () => {
     applicationName: 'portolan-main-api',
     onIdleError: (error) => log.warn('an idle database connection broke', { error }),
   });
-  metrics.watchPool(toPoolGauge(() => pool.counts()));
+  metrics.watchPool(() => pool.counts());
   const changes = startChangeFeed({
     connectionString,
     applicationName: 'portolan-main-api-listen',
@@ -60,7 +61,13 @@ await runProgram('main-api', async () => {
   for (const problem of registry.problems()) {
     log.warn('a service configuration is not used', { service: problem.service });
   }
-  const stopReloading = changes.onRegistryChange(() => void registry.reload());
+  const stopReloading = changes.onRegistryChange(() => {
+    try {
+      registry.reload();
+    } catch (error) {
+      log.error('the services could not be read again; those known before stay', { error });
+    }
+  });
 
   let drain: Drain | null = null;
   const isDraining = (): boolean => drain?.isDraining ?? false;
@@ -113,23 +120,11 @@ await runProgram('main-api', async () => {
  */
 function refuseUnfitKeyRing({ paths }: Config, signingKeys: SigningKeys): void {
   if (!existsSync(paths.keyRing)) return;
-  refuseSharedKeys(
-    signingKeys,
-    parseKeyRing(readSecretFile(paths.keyRing, 'the key ring (KEYRING_FILE)').reveal()),
-  );
-}
-
-/** The pool's counts under the names that the gauge reads at each scrape. */
-function toPoolGauge(counts: () => { total: number; idle: number; waiting: number }) {
-  return {
-    get totalCount() {
-      return counts().total;
-    },
-    get idleCount() {
-      return counts().idle;
-    },
-    get waitingCount() {
-      return counts().waiting;
-    },
-  };
+  try {
+    const text = readSecretFile(paths.keyRing, 'the key ring');
+    refuseSharedKeys(signingKeys, parseKeyRing(text.reveal()));
+  } catch (thrown) {
+    if (!(thrown instanceof AppError)) throw thrown;
+    throw new AppError('CONFIG_INVALID', `KEYRING_FILE: ${thrown.message}`, { cause: thrown });
+  }
 }

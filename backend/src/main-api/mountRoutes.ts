@@ -18,6 +18,8 @@ import type { Route, RouteResponse, ServedAnswer } from './defineRoute.js';
 export interface MountParts {
   readonly authenticate: Authenticate;
   readonly rateLimits: Pick<RateLimits, 'consume'>;
+  /** Hears of every sign-in, set-up code or invite that was not accepted. */
+  readonly onSignInRefused: () => void;
   /** Writes the audit row of a mutation that failed; never throws. */
   readonly recordFailure: (failed: FailedMutation) => Promise<void>;
 }
@@ -38,6 +40,12 @@ export function mountRoutes(app: Express, routes: readonly Route[], parts: Mount
   }
   app.use(router);
 }
+
+const signInRefusals: ReadonlySet<string> = new Set([
+  'UNAUTHENTICATED',
+  'SETUP_CODE_INVALID',
+  'INVITE_INVALID',
+]);
 
 async function serve(route: Route, parts: MountParts, request: Request, response: Response): Promise<void> {
   const context = contextOf(request);
@@ -61,6 +69,7 @@ async function serve(route: Route, parts: MountParts, request: Request, response
     });
     send(route, response, answer);
   } catch (thrown) {
+    if (route.auth === 'none' && signInRefusals.has(toAppError(thrown).code)) parts.onSignInRefused();
     // Without a sign-in nothing was attempted: that is counted and logged, and no change to tell of.
     const isAttempt = actor !== null || route.auth === 'none';
     if (route.audit !== undefined && isAttempt && !isAudited(thrown)) {

@@ -3,14 +3,13 @@
  * the project's prefix.
  */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
-import { durationBuckets } from './operationTimes.js';
 
 export interface Define {
   readonly registry: Registry;
   counter(name: string, help: string, labels: readonly string[]): Counter;
   /** `collect` sets the gauge at each scrape. */
   gauge(name: string, help: string, labels: readonly string[], collect?: (gauge: Gauge) => void): Gauge;
-  histogram(name: string, help: string, labels: readonly string[]): Histogram;
+  histogram(name: string, help: string, labels: readonly string[], buckets: number[]): Histogram;
 }
 
 export function openRegistry(): Define {
@@ -32,7 +31,6 @@ export function openRegistry(): Define {
       });
       return gauge;
     },
-    histogram: (name, help, labels) =>
-      new Histogram({ ...form(name, help, labels), buckets: durationBuckets }),
+    histogram: (name, help, labels, buckets) => new Histogram({ ...form(name, help, labels), buckets }),
   };
 }

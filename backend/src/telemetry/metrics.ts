@@ -11,11 +11,11 @@ export type BoundCounter = Pick<Counter.Internal, 'inc'>;
 export type BoundGauge = Pick<Gauge.Internal<string>, 'set' | 'inc' | 'dec'>;
 export type BoundHistogram = Pick<Histogram.Internal<string>, 'observe'>;
 
-/** Connections of a pool, read at each scrape (`pg.Pool` has this shape). */
+/** Connections of a pool and those who wait for one. */
 export interface PoolCounts {
-  readonly totalCount: number;
-  readonly idleCount: number;
-  readonly waitingCount: number;
+  readonly total: number;
+  readonly idle: number;
+  readonly waiting: number;
 }
 
 export type InstanceState =
@@ -25,13 +25,12 @@ interface SharedMetrics {
   readonly registry: Registry;
   readonly authFailures: BoundCounter;
   readonly rateLimited: (scope: string) => BoundCounter;
-  /** Shows the pool's connections by state; once a process. */
-  readonly watchPool: (pool: PoolCounts) => void;
+  /** Shows the pool's connections by state, read at each scrape; once a process. */
+  readonly watchPool: (counts: () => PoolCounts) => void;
 }
 
 export interface MainApiMetrics extends SharedMetrics {
   readonly auditWriteFailures: BoundCounter;
-  readonly openStreams: BoundGauge;
   instances(service: string, state: InstanceState): BoundGauge;
   jobRuns(job: string, outcome: 'success' | 'failure' | 'aborted'): BoundCounter;
   jobSeconds(job: string): BoundCounter;
@@ -44,19 +43,19 @@ export interface ServiceMetrics extends SharedMetrics {
   readonly served: OperationTimes;
   /** What we asked of upstreams. */
   readonly upstream: OperationTimes;
-  /** Seconds that a call spent here, its upstream's time taken off. */
+  /** Seconds from a call's arrival until its upstream is asked: reading, resolving, opening, audit. */
   readonly overhead: BoundHistogram;
   readonly auditWriteFailures: BoundCounter;
   readonly openStreams: BoundGauge;
+  /** Children that an earlier process left behind, ended when this one started. */
   readonly orphans: BoundGauge;
   childProcesses(state: 'starting' | 'idle' | 'busy' | 'stopping'): BoundGauge;
-  credentialRefresh(result: 'ok' | 'error'): BoundCounter;
-  /** 0 closed, 1 half open, 2 open. */
+  /** 0 closed; 2 open for somebody: a child that keeps crashing is left alone for a while. */
   readonly circuitState: BoundGauge;
 }
 
-export interface FrontMetrics extends Pick<SharedMetrics, 'registry' | 'authFailures' | 'rateLimited'> {
-  overhead(service: string): BoundHistogram;
+export interface FrontMetrics extends Pick<SharedMetrics, 'registry' | 'authFailures'> {
+  /** Requests that are being passed on, streams among them. */
   openStreams(service: string): BoundGauge;
 }
 
@@ -84,7 +83,6 @@ export function createMainApiMetrics(): MainApiMetrics {
   return {
     ...defineShared(define, 'main-api'),
     auditWriteFailures: defineAuditWriteFailures(define, 'main-api'),
-    openStreams: defineOpenStreams(define).labels({ service: 'main-api' }),
     instances: (service, state) => instances.labels({ service, state }),
     jobRuns: (job, outcome) => jobRuns.labels({ job, outcome }),
     jobSeconds: (job) => jobSeconds.labels({ job }),
@@ -95,10 +93,6 @@ export function createMainApiMetrics(): MainApiMetrics {
 export function createServiceMetrics(service: string): ServiceMetrics {
   const define = openRegistry();
   const children = define.gauge('child_processes', 'Children by state.', ['service', 'state']);
-  const refreshes = define.counter('credential_refresh_total', 'Refreshed credentials.', [
-    'service',
-    'result',
-  ]);
   const { registry } = define;
   return {
     ...defineShared(define, service),
@@ -118,27 +112,32 @@ export function createServiceMetrics(service: string): ServiceMetrics {
       withTools: false,
       combinationsMax: 32,
     }),
-    overhead: defineOverhead(define).labels({ service }),
+    overhead: define
+      .histogram(
+        'proxy_overhead_seconds',
+        'Time from the arrival of a call until its upstream was asked.',
+        ['service'],
+        overheadBuckets,
+      )
+      .labels({ service }),
     auditWriteFailures: defineAuditWriteFailures(define, service),
     openStreams: defineOpenStreams(define).labels({ service }),
-    orphans: define.gauge('orphans', 'Children that outlived their owner.', ['service']).labels({ service }),
+    orphans: define
+      .gauge('orphans', 'Children of an earlier process that were ended at the start.', ['service'])
+      .labels({ service }),
     childProcesses: (state) => children.labels({ service, state }),
-    credentialRefresh: (result) => refreshes.labels({ service, result }),
     circuitState: define
-      .gauge('circuit_state', 'Circuit of the upstream: 0 closed, 1 half open, 2 open.', ['service'])
+      .gauge('circuit_state', 'Circuit of the upstream: 0 closed, 2 open for somebody.', ['service'])
       .labels({ service }),
   };
 }
 
 export function createFrontMetrics(): FrontMetrics {
   const define = openRegistry();
-  const [overhead, openStreams] = [defineOverhead(define), defineOpenStreams(define)];
-  const { registry, authFailures, rateLimited } = defineShared(define, 'front');
+  const openStreams = defineOpenStreams(define);
   return {
-    registry,
-    authFailures,
-    rateLimited,
-    overhead: (service) => overhead.labels({ service }),
+    registry: define.registry,
+    authFailures: defineAuthFailures(define, 'front'),
     openStreams: (service) => openStreams.labels({ service }),
   };
 }
@@ -164,35 +163,46 @@ export function createMonitorMetrics(): MonitorMetrics {
 }
 
 function defineShared(define: Define, service: string): SharedMetrics {
-  const failures = define.counter('auth_failures_total', 'Refused sign-ins and instance ids.', ['service']);
   const limited = define.counter('rate_limited_total', 'Requests refused by a limit.', ['service', 'scope']);
   return {
     registry: define.registry,
-    authFailures: failures.labels({ service }),
+    authFailures: defineAuthFailures(define, service),
     rateLimited: (scope) => limited.labels({ service, scope }),
     watchPool: watchPoolOf(define),
   };
 }
 
-function watchPoolOf(define: Define): (pool: PoolCounts) => void {
-  return (pool) => {
+function watchPoolOf(define: Define): SharedMetrics['watchPool'] {
+  return (counts) => {
     define.gauge('db_pool_connections', 'Database connections by state.', ['state'], (gauge) => {
-      gauge.set({ state: 'idle' }, pool.idleCount);
-      gauge.set({ state: 'busy' }, pool.totalCount - pool.idleCount);
-      gauge.set({ state: 'waiting' }, pool.waitingCount);
+      const { total, idle, waiting } = counts();
+      gauge.set({ state: 'idle' }, idle);
+      gauge.set({ state: 'busy' }, total - idle);
+      gauge.set({ state: 'waiting' }, waiting);
     });
   };
 }
 
+function defineAuthFailures(define: Define, service: string): BoundCounter {
+  const name = 'auth_failures_total';
+  return atZero(define.counter(name, 'Refused sign-ins and instance ids.', ['service']), service);
+}
+
 function defineAuditWriteFailures(define: Define, service: string): BoundCounter {
-  const failures = define.counter('audit_write_failures_total', 'Audit records not taken.', ['service']);
-  return failures.labels({ service });
+  const name = 'audit_write_failures_total';
+  return atZero(define.counter(name, 'Audit records not taken.', ['service']), service);
+}
+
+/** A counter that is there before its first event, which `increase` would not see otherwise. */
+function atZero(counter: Counter, service: string): BoundCounter {
+  const bound = counter.labels({ service });
+  bound.inc(0);
+  return bound;
 }
 
 function defineOpenStreams(define: Define): Gauge {
   return define.gauge('open_streams', 'Streams that are open to clients.', ['service']);
 }
 
-function defineOverhead(define: Define): Histogram {
-  return define.histogram('proxy_overhead_seconds', 'Time spent here, upstream time taken off.', ['service']);
-}
+/** Seconds; most calls spend well under a millisecond here. */
+const overheadBuckets = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1, 5];

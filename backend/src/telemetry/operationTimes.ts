@@ -4,13 +4,14 @@
  * beyond the bounds is counted as `_other`. Each combination is bound once; observing is a map lookup.
  */
 import { Histogram, type Registry } from 'prom-client';
+import { errorCodes } from '../errors/errorCodes.js';
 
 export interface OperationTimes {
   /** Lets these tool names stand in the label, as far as there is room; every other name becomes `_other`. */
   learnTools(names: Iterable<string>): void;
   /**
-   * Counts one finished operation. `errorType` is '' for success, else an HTTP status, a JSON-RPC code, `tool_error`,
-   * `timeout` or `upstream_*`.
+   * Counts one finished operation. `errorType` is '' for success, else an HTTP status, a JSON-RPC code, one of our error
+   * codes in small letters, or `tool_error`, `cancelled`, `refused`.
    */
   observe(seconds: number, operation: Operation): void;
 }
@@ -66,7 +67,7 @@ export function createOperationTimes(options: OperationTimesOptions): OperationT
     observe: (seconds, { method, tool, errorType = '' }) => {
       const methodLabel = methods.has(method) ? method : other;
       const toolLabel = !withTools || tool === undefined ? '' : tools.has(tool) ? tool : other;
-      const errorLabel = errorPattern.test(errorType) ? errorType : other;
+      const errorLabel = errorTypes.has(errorType) || codePattern.test(errorType) ? errorType : other;
       const child =
         bind(methodLabel, toolLabel, errorLabel) ??
         bind(methodLabel, toolLabel === '' ? '' : other, errorLabel) ??
@@ -80,13 +81,21 @@ const other = '_other';
 const lastKey = `${other}\n${other}\n${other}`;
 const toolsMax = 50;
 const toolPattern = /^[A-Za-z0-9_./-]{1,64}$/;
-/** Success, an HTTP status, a JSON-RPC code of a known range, or one of our own words. */
-const errorPattern = /^(?:|[1-5]\d\d|-32[0-7]\d\d|tool_error|timeout|cancelled|upstream_[a-z]{1,20}|_other)$/;
+/** Success, our own error codes, and what is told apart besides. */
+const errorTypes: ReadonlySet<string> = new Set([
+  '',
+  ...Object.keys(errorCodes).map((code) => code.toLowerCase()),
+  'tool_error',
+  'cancelled',
+  'refused',
+]);
+/** An HTTP status, or a JSON-RPC code of a known range. */
+const codePattern = /^(?:[1-5]\d\d|-32[0-7]\d\d)$/;
 
 /** Seconds, from a cached answer to the longest deadline. */
-export const durationBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+const durationBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 
-/** Requests of all revisions from 2024-11-05 to 2026-07-28, and the notifications that a client sends. */
+/** Requests of all revisions from 2024-11-05 to 2026-07-28, notifications of clients, and what is no MCP: REST, probes. */
 const methods: ReadonlySet<string> = new Set([
   'initialize',
   'server/discover',
@@ -110,4 +119,6 @@ const methods: ReadonlySet<string> = new Set([
   'notifications/cancelled',
   'notifications/progress',
   'notifications/roots/list_changed',
+  'rest',
+  'probe',
 ]);

@@ -16,6 +16,7 @@ import type { Era } from '../protocol/revisions.js';
 import { toFailure, type RequestListener, type UpstreamConnection } from '../upstream/upstream.js';
 import type { BridgeContext, RequestOrigin } from './bridgeContext.js';
 import type { InstanceRoom } from './instanceRooms.js';
+import type { Reply } from './reply.js';
 import { isReadOnly } from './toolPolicy.js';
 
 export interface UpstreamCall {
@@ -36,14 +37,14 @@ export class CallerGone extends Error {
 }
 
 /**
- * @param clientSignal aborts when the client is gone.
+ * @param client tells when the client is gone.
  * @throws AppError of limits, audit, credential and upstream; CallerGone when the client is gone or cancelled the call.
  */
 export async function callUpstream(
   ctx: BridgeContext,
   room: InstanceRoom,
   call: UpstreamCall,
-  clientSignal: AbortSignal,
+  client: Pick<Reply, 'isGone' | 'onGone'>,
 ): Promise<JsonRpcResponse> {
   const { definition, gate, spool, metrics } = ctx;
   const { request, instance } = call;
@@ -54,7 +55,7 @@ export async function callUpstream(
   room.limits.beginCall();
   let startedAt = performance.now();
   const controller = new AbortController();
-  const onGone = (): void => controller.abort(new CallerGone('the client is gone'));
+  const stopWatching = client.onGone(() => controller.abort(new CallerGone('the client is gone')));
   const deadline = setTimeout(
     () =>
       controller.abort(
@@ -62,13 +63,12 @@ export async function callUpstream(
       ),
     definition.limits.timeoutMs,
   );
-  clientSignal.addEventListener('abort', onGone, { once: true });
   room.calls.add(controller);
   call.onStart?.(controller);
   const callId = ctx.newId();
   let isIntended = false;
   try {
-    if (clientSignal.aborted) onGone();
+    if (client.isGone) throw new CallerGone('the client is gone');
     const recorded = spool.intent(toIntent(ctx, call, callId));
     isIntended = true;
     if (recorded !== undefined) await recorded;
@@ -93,7 +93,7 @@ export async function callUpstream(
     throw error;
   } finally {
     clearTimeout(deadline);
-    clientSignal.removeEventListener('abort', onGone);
+    stopWatching();
     room.calls.delete(controller);
     room.limits.endCall();
   }
