@@ -19,6 +19,8 @@ const { values: options } = parseArgs({
     rounds: { type: 'string', default: '5' },
     'round-ms': { type: 'string', default: '2000' },
     clients: { type: 'string', default: '16' },
+    // A part of the names of rows to measure besides `direct` and the bare proxy, for profiling.
+    rows: { type: 'string', default: '' },
   },
 });
 const rounds = Number(options.rounds);
@@ -131,9 +133,10 @@ async function main(): Promise<void> {
       pid: await fleet.pidOf('front'),
     },
   ];
-  const one = await measureAll(rows, 1);
-  const many = await measureAll(rows, clients);
-  report(rows, one, many, idleMiB);
+  const wanted = rows.filter(({ name }, at) => at < 2 || name.includes(options.rows));
+  const one = await measureAll(wanted, 1);
+  const many = await measureAll(wanted, clients);
+  report(wanted, one, many, idleMiB);
 }
 
 function report(
