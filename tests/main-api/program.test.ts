@@ -1,0 +1,295 @@
+/** The main API as a program: what it starts with and without, and how it ends. */
+import { randomBytes, randomUUID } from 'node:crypto';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { createServer } from 'node:net';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { formatPortsLock } from '../../backend/src/catalog/portsLock.js';
+import { toStatePaths, type StatePaths } from '../../backend/src/config/statePaths.js';
+import { newJwtKeysFiles } from '../../backend/src/services/jwtKeys.js';
+import { layInstallKeys } from '../../backend/src/services/installKeys.js';
+import { newKeyRingFile, parseKeyRing } from '../../backend/src/vault/keyRing.js';
+import { waitUntil } from '../support/eventually.js';
+import { writeService } from '../support/connectedSite.js';
+import { createClient, goodPassword, type Client } from '../support/mainApi.js';
+import { startMainApiProgram, type MainApiProgram } from '../support/mainApiProgram.js';
+import { makeOwnCluster, type OwnCluster } from '../support/ownCluster.js';
+import { cloneDatabase, type TestDatabase } from '../support/testDatabase.js';
+
+interface State {
+  readonly paths: StatePaths;
+  readonly ring: string;
+  readonly jwt: string;
+}
+
+/** A state directory as set-up leaves it, for a database that is there already. */
+function makeState(apiUrl: string): State {
+  const paths = toStatePaths(mkdtempSync(join(tmpdir(), 'portolan-main-')));
+  const ring = newKeyRingFile(randomBytes);
+  const jwt = newJwtKeysFiles(randomUUID);
+  mkdirSync(join(paths.stateDir, 'database-urls'));
+  writeFileSync(paths.databaseUrl('api'), apiUrl);
+  writeFileSync(paths.keyRing, ring);
+  writeFileSync(paths.jwtKeys, jwt.privateText);
+  writeFileSync(paths.jwtPublicKeys, jwt.publicText);
+  return { paths, ring, jwt: jwt.privateText };
+}
+
+/** Makes the first admin of the program and signs them in. */
+async function signInFirstAdmin(program: MainApiProgram, { paths }: State): Promise<Client> {
+  await waitUntil('the set-up code is there', () => existsSync(paths.setupCode), 10_000);
+  const setupCode = readFileSync(paths.setupCode, 'utf8').trim();
+  const admin = { email: 'admin@example.com', password: goodPassword };
+  expect((await program.post('/api/v1/auth/setup', { ...admin, setupCode })).status).toBe(201);
+  const { body } = await program.post('/api/v1/auth/login', admin);
+  return createClient(program.url, body.accessToken);
+}
+
+describe('the main API as a program', () => {
+  let db: TestDatabase;
+  let state: State;
+  let servicesDir: string;
+  beforeAll(async () => {
+    db = await cloneDatabase();
+    state = makeState(db.urls.api.reveal());
+    await db
+      .pool('api')
+      .transaction((client) =>
+        layInstallKeys(client, { ring: parseKeyRing(state.ring), newId: randomUUID, randomBytes }),
+      );
+    servicesDir = mkdtempSync(join(tmpdir(), 'portolan-ports-'));
+    writeService(servicesDir, 'notes', {
+      title: 'Notes',
+      kind: 'api',
+      port: 1025,
+      instancePrefix: 'nts',
+      api: { baseUrl: 'https://notes.example.com', tools: [aTool] },
+      credentials: { scope: 'per-user', methods: [aMethod] },
+    });
+    writeFileSync(
+      join(servicesDir, 'ports.lock.json'),
+      formatPortsLock({ services: { notes: { port: 1025, instancePrefix: 'nts' } } }),
+    );
+  });
+  afterAll(async () => {
+    await db[Symbol.asyncDispose]();
+    for (const folder of [state.paths.stateDir, servicesDir])
+      rmSync(folder, { recursive: true, force: true });
+  });
+  const start = (env: Record<string, string> = {}, port?: number): Promise<MainApiProgram> =>
+    startMainApiProgram({
+      stateDir: state.paths.stateDir,
+      env: { MCP_PORTS_DIR: servicesDir, ...env },
+      ...(port === undefined ? {} : { port }),
+    });
+  const replaceRing = (text: string): void => writeFileSync(state.paths.keyRing, text);
+
+  it('comes up, shows its health, and drains on SIGTERM with exit code 0', async () => {
+    await using program = await start();
+    await program.ready;
+    await waitUntil('it is ready', async () => (await program.get('/readyz')).status === 200);
+    expect((await program.get('/readyz?verbose')).body).toEqual({
+      status: 'ready',
+      checks: {
+        database: { status: 'ok' },
+        migrations: { status: 'ok' },
+        keys: { status: 'ok' },
+        draining: { status: 'ok' },
+      },
+    });
+    const health = await program.get('/health');
+    expect(health.body).toMatchObject({
+      status: 'healthy',
+      service: 'main-api',
+      uptimeSeconds: expect.any(Number),
+    });
+    program.process.kill('SIGTERM');
+    expect(await program.exited).toBe(0);
+    for (const line of program.output().trim().split('\n')) expect(JSON.parse(line)).toHaveProperty('level');
+  });
+
+  it('B08 ends with a failure that names the variable and prints no value, for an unfit key', async () => {
+    const { keyRing, jwtKeys } = state.paths;
+    const [kek] = JSON.parse(state.ring) as { id: string; key: string; state: string }[];
+    const constant = Buffer.alloc(32, 0x41).toString('base64');
+    const short = Buffer.from('short').toString('base64');
+    const jwk = (JSON.parse(state.jwt) as { keys: { d: string }[] }).keys[0]!;
+    const shared = Buffer.from(jwk.d, 'base64url').toString('base64');
+    const constantJwk = { keys: [{ ...jwk, d: Buffer.alloc(32, 1).toString('base64url') }] };
+    const cases: [path: string, text: string, named: string, values: string[]][] = [
+      [keyRing, JSON.stringify([{ ...kek, key: constant }]), 'KEYRING_FILE', [constant]],
+      [keyRing, JSON.stringify([{ ...kek, key: short }]), 'KEYRING_FILE', [short]],
+      [
+        keyRing,
+        JSON.stringify([kek, { id: 'twin', key: shared, state: 'decrypt' }]),
+        'KEYRING_FILE',
+        [shared, jwk.d],
+      ],
+      [jwtKeys, JSON.stringify(constantJwk), 'jwt-keys.json', [constantJwk.keys[0]!.d]],
+      [
+        jwtKeys,
+        JSON.stringify({ keys: [{ ...jwk, d: jwk.d.slice(0, 8) }] }),
+        'jwt-keys.json',
+        [jwk.d.slice(0, 8)],
+      ],
+    ];
+    try {
+      for (const [path, text, named, values] of cases) {
+        writeFileSync(path, text);
+        await using program = await start();
+        expect(await program.exited).toBe(1);
+        expect(program.output()).toContain(named);
+        for (const value of values) expect(program.output()).not.toContain(value);
+        replaceRing(state.ring);
+        writeFileSync(jwtKeys, state.jwt);
+      }
+    } finally {
+      replaceRing(state.ring);
+      writeFileSync(jwtKeys, state.jwt);
+    }
+  });
+
+  it('R18 ends with one clear line when its port is taken', async () => {
+    const squatter = createServer();
+    squatter.listen(0, '127.0.0.1');
+    await once(squatter, 'listening');
+    const { port } = squatter.address() as AddressInfo;
+    await using program = await start({}, port);
+    expect(await program.exited).toBe(1);
+    const fatal = program
+      .output()
+      .split('\n')
+      .filter((line) => line.includes('"fatal"'));
+    expect(fatal).toHaveLength(1);
+    expect(fatal[0]).toContain(`127.0.0.1:${port}`);
+    squatter.close();
+    await once(squatter, 'close');
+  });
+
+  it('G06 R21 is sealed without a key ring: it lives, says so, writes and generates nothing, and opens by itself', async () => {
+    rmSync(state.paths.keyRing);
+    const before = await countKeys(db);
+    await using program = await start();
+    await program.ready;
+    expect((await program.get('/livez')).status).toBe(200);
+    const unready = await program.get('/readyz?verbose');
+    expect({ status: unready.status, keys: unready.body.checks.keys.status }).toEqual({
+      status: 503,
+      keys: 'failed',
+    });
+    const admin = await signInFirstAdmin(program, state);
+    const refused = await admin.post('/api/v1/services/notes/authenticate', { apiKey: 'some key' });
+    expect({ status: refused.status, code: refused.body.code }).toEqual({ status: 503, code: 'SEALED' });
+    expect(refused.headers.get('retry-after')).not.toBeNull();
+    expect(await countKeys(db)).toEqual(before);
+    expect(readdirSync(state.paths.stateDir).filter((name) => name.startsWith('keyring'))).toEqual([]);
+    replaceRing(state.ring);
+    await waitUntil('the vault is open', async () => (await program.get('/readyz')).status === 200, 10_000);
+  });
+
+  it('G05 is sealed with the key ring of another installation, and the data is intact when the right one is back', async () => {
+    replaceRing(newKeyRingFile(randomBytes));
+    const before = await countKeys(db);
+    await using program = await start();
+    await program.ready;
+    const unready = await program.get('/readyz?verbose');
+    expect({ status: unready.status, keys: unready.body.checks.keys.status }).toEqual({
+      status: 503,
+      keys: 'failed',
+    });
+    expect((await program.get('/livez')).status).toBe(200);
+    const { body } = await program.post('/api/v1/auth/login', {
+      email: 'admin@example.com',
+      password: goodPassword,
+    });
+    const admin = createClient(program.url, body.accessToken);
+    const refused = await admin.post('/api/v1/services/notes/authenticate', { apiKey: 'some key' });
+    expect({ status: refused.status, code: refused.body.code }).toEqual({ status: 503, code: 'SEALED' });
+    expect(await countKeys(db)).toEqual(before);
+    replaceRing(state.ring);
+    await waitUntil('the vault is open', async () => (await program.get('/readyz')).status === 200, 10_000);
+    expect(await countKeys(db)).toEqual(before);
+  });
+});
+
+describe('the main API and its database', () => {
+  let cluster: OwnCluster;
+  let state: State;
+  beforeAll(async () => {
+    cluster = await makeOwnCluster();
+    state = makeState(cluster.url('api').reveal());
+  }, 60_000);
+  afterAll(async () => {
+    rmSync(state.paths.stateDir, { recursive: true, force: true });
+    await cluster[Symbol.asyncDispose]();
+  });
+
+  it('R01 starts without one, answers 503 within 2 s, and works by itself once it is there; again after a crash', async () => {
+    chmodSync(state.paths.stateDir, 0o755);
+    await using program = await startMainApiProgram({ stateDir: state.paths.stateDir });
+    await program.ready;
+    const login = { email: 'nobody@example.com', password: goodPassword };
+    const expectAway = async (): Promise<void> => {
+      const startedAt = performance.now();
+      const away = await program.post('/api/v1/auth/login', login);
+      expect({ status: away.status, code: away.body.code }).toEqual({
+        status: 503,
+        code: 'DATABASE_UNAVAILABLE',
+      });
+      expect(performance.now() - startedAt).toBeLessThan(2_000);
+      expect(away.headers.get('retry-after')).not.toBeNull();
+      expect((await program.get('/livez')).status).toBe(200);
+      expect((await program.get('/readyz?verbose')).body.checks.database.status).toBe('failed');
+    };
+    await expectAway();
+
+    const first = await cluster.start();
+    const reaches = async (): Promise<boolean> =>
+      (await program.post('/api/v1/auth/login', login)).status === 401;
+    await waitUntil('sign-in is answered', reaches, 5_000);
+    // As `pg_ctl stop -m immediate` does.
+    process.kill(first.pid, 'SIGQUIT');
+    await waitUntil('its loss is noticed', async () => (await program.get('/readyz')).status === 503);
+    await expectAway();
+    await first.stop();
+    await cluster.start();
+    await waitUntil('sign-in is answered again', reaches, 5_000);
+  }, 60_000);
+});
+
+async function countKeys(db: TestDatabase): Promise<unknown> {
+  const superuser = await db.superuser();
+  const { rows } = await superuser.query(
+    `select (select count(*) from data_keys)::int as "dataKeys", (select count(*) from instances)::int as instances,
+       (select md5(string_agg(wrapped::text, ',' order by name)) from system_keys) as "systemKeys"`,
+  );
+  return rows[0];
+}
+
+const aTool = {
+  name: 'list_notes',
+  description: 'Lists notes.',
+  inputSchema: { type: 'object' },
+  request: { method: 'GET', path: '/notes' },
+};
+const aMethod = {
+  id: 'key',
+  type: 'fields',
+  label: 'API key',
+  help: 'Make a key in the settings of Notes.',
+  helpUrl: 'https://notes.example.com/keys',
+  tokenField: 'token',
+  fields: [{ name: 'token', label: 'Key', type: 'secret' }],
+};
