@@ -23,7 +23,7 @@ export interface ServiceSite extends AsyncDisposable {
   readonly port: number;
   readonly origin: string;
   /** Starts the process and waits until it is ready or has ended. */
-  start(env?: Readonly<Record<string, string>>): Promise<ServiceRun>;
+  start(env?: Readonly<Record<string, string>>, nodeArgs?: readonly string[]): Promise<ServiceRun>;
 }
 
 /** @param config the service's `config.json`, whose name is that of its folder. */
@@ -48,9 +48,9 @@ export async function openServiceSite(
     stateDir,
     port,
     origin: `http://127.0.0.1:${port}`,
-    async start(env = {}) {
+    async start(env = {}, nodeArgs = []) {
       const startedAt = performance.now();
-      const child = spawn(process.execPath, [main], {
+      const child = spawn(process.execPath, [...nodeArgs, main], {
         env: {
           PATH: process.env['PATH'],
           PORTOLAN_STATE_DIR: stateDir,

@@ -1,9 +1,17 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Client as LegacyClient } from '@modelcontextprotocol/sdk/client/index.js';
+import { SSEClientTransport } from '@modelcontextprotocol/sdk/client/sse.js';
 import { StreamableHTTPClientTransport as LegacyTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
+import { CreateMessageRequestSchema } from '@modelcontextprotocol/sdk/types.js';
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { aStdioService } from '../../support/aStdioService.js';
 import { openUniversalServer, type UniversalServer } from '../../support/universalServer.js';
+
+const connect = async (url: string, mode: 'legacy' | { pin: '2026-07-28' }): Promise<Client> => {
+  const client = new Client({ name: 'v2', version: '1' }, { versionNegotiation: { mode } });
+  await client.connect(new StreamableHTTPClientTransport(new URL(url)));
+  return client;
+};
 
 describe('the SDKs’ own clients', () => {
   let everything: UniversalServer;
@@ -21,7 +29,7 @@ describe('the SDKs’ own clients', () => {
   it('P03 P04 U06 the v1 client connects to an instance URL, lists and calls', async () => {
     const { url } = await everything.aUrl();
     const client = new LegacyClient({ name: 'v1', version: '1' });
-    await client.connect(new LegacyTransport(new URL(url)) as never);
+    await client.connect(new LegacyTransport(new URL(url)));
     expect(client.getServerVersion()?.name).toContain('everything');
     const { tools } = await client.listTools();
     expect(tools.map(({ name }) => name)).toContain('echo');
@@ -31,6 +39,27 @@ describe('the SDKs’ own clients', () => {
     expect(prompts.length).toBeGreaterThan(0);
     const { resources } = await client.listResources();
     expect(resources.length).toBeGreaterThan(0);
+    await client.close();
+  });
+
+  it('U06 the v1 client’s HTTP+SSE transport connects at /sse, is asked and answers, lists and calls', async () => {
+    const { url } = await everything.aUrl();
+    const client = new LegacyClient({ name: 'v1', version: '1' }, { capabilities: { sampling: {} } });
+    client.setRequestHandler(CreateMessageRequestSchema, () => ({
+      role: 'assistant',
+      content: { type: 'text', text: 'sampled by the client' },
+      model: 'test',
+    }));
+    await client.connect(new SSEClientTransport(new URL(`${url}/sse`)));
+    const { tools } = await client.listTools();
+    expect(tools.map(({ name }) => name)).toContain('trigger-sampling-request');
+    const echoed = await client.callTool({ name: 'echo', arguments: { message: 'ahoy' } });
+    expect(echoed.content).toEqual([{ type: 'text', text: 'Echo: ahoy' }]);
+    const sampled = await client.callTool({
+      name: 'trigger-sampling-request',
+      arguments: { prompt: 'hi', maxTokens: 5 },
+    });
+    expect(JSON.stringify(sampled.content)).toContain('sampled by the client');
     await client.close();
   });
 
@@ -59,11 +88,6 @@ describe('the SDKs’ own clients', () => {
 
   it('P04 U02 what one user keeps in memory another never sees, and both eras see the same', async () => {
     const [alice, bob] = [await memory.aUrl(), await memory.aUrl()];
-    const connect = async (url: string, mode: 'legacy' | { pin: '2026-07-28' }): Promise<Client> => {
-      const client = new Client({ name: 'v2', version: '1' }, { versionNegotiation: { mode } });
-      await client.connect(new StreamableHTTPClientTransport(new URL(url)));
-      return client;
-    };
     const writer = await connect(alice.url, 'legacy');
     const entities = [{ name: 'Ada', entityType: 'person', observations: ['canary-of-alice'] }];
     await writer.callTool({ name: 'create_entities', arguments: { entities } });

@@ -153,8 +153,9 @@ describe('conversations of the legacy era over a stdio child', () => {
     const urls = [await server.aUrl(), await server.aUrl()];
     const sessions = await Promise.all(urls.map(({ url }) => initialize(url)));
     const homes = await Promise.all(
-      Array.from({ length: 30 }, (_, at) =>
-        sessions[at % 2]?.call('env').then((answer) => JSON.parse(textOf(answer)).HOME),
+      Array.from(
+        { length: 30 },
+        async (_, at) => JSON.parse(textOf(await sessions[at % 2]!.call('env'))).HOME,
       ),
     );
     homes.forEach((home, at) => expect(home).toContain(urls[at % 2]?.id));

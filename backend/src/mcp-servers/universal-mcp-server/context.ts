@@ -38,6 +38,7 @@ import { createMcpEndpoint } from './downstream/mcpEndpoint.js';
 import { createOperations } from './downstream/operations.js';
 import { createProbeEndpoint } from './downstream/probeEndpoint.js';
 import { createServiceHandler } from './downstream/serviceHandler.js';
+import { createSseTransport } from './downstream/sseTransport.js';
 import { createStrangerLimits } from './downstream/strangerLimits.js';
 import { createUpstream, type KindUpstream } from './upstream/createUpstream.js';
 import type { StateNote } from './upstream/api/toolCaller.js';
@@ -117,6 +118,7 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
     randomBytes,
   };
   const rooms = createInstanceRooms(ctx);
+  const legacy = createLegacyBridge(ctx, rooms);
   const onStream = (response: ServerResponse): void => {
     lifecycle.markStream(response);
     metrics.openStreams.inc();
@@ -150,9 +152,15 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
       resolver,
       jwtPublicKeys: config.paths.jwtPublicKeys,
     }),
+    answerSse: createSseTransport({
+      ctx,
+      legacy,
+      publicPath: config.publicUrl.pathname.replace(/\/$/, ''),
+      onStream,
+    }),
     answerMcp: createMcpEndpoint({
       ctx,
-      legacy: createLegacyBridge(ctx, rooms),
+      legacy,
       modern: createModernBridge(ctx, rooms),
       onStream,
     }),

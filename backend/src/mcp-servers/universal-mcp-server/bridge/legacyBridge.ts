@@ -106,7 +106,7 @@ export function createLegacyBridge(ctx: BridgeContext, rooms: InstanceRooms): Le
         connect: (signal) => session.held.get(instance, signal),
         onStart: (controller) => void session.calls.set(request.id, controller),
       },
-      reply.signal,
+      reply,
     ).finally(() => session.calls.delete(request.id));
     if (!('error' in response)) noteSettled(session, request);
     reply.finish(response);
@@ -228,7 +228,7 @@ async function joinUpstream(
           return { ...connection, request: () => Promise.resolve(toResponse(connection.server)) };
         },
       },
-      reply.signal,
+      reply,
     );
   } catch (error) {
     if (!isCredentialFailure(error)) throw error;
@@ -256,7 +256,7 @@ export function finishWithFailure(
   log: BridgeContext['log'],
   toForm: (form: ReplyForm, code: number) => ReplyForm = (form) => form,
 ): void {
-  if (reply.signal.aborted) return;
+  if (reply.isGone) return;
   if (error instanceof CallerGone) {
     const cancelled = { code: -32603, message: 'The request was cancelled.' };
     return reply.finish({ jsonrpc: '2.0', id: request.id, error: cancelled });

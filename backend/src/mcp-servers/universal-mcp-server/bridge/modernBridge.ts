@@ -84,7 +84,7 @@ export function createModernBridge(ctx: BridgeContext, rooms: InstanceRooms): Mo
           };
         },
       },
-      reply.signal,
+      reply,
     );
     return terms ?? (await findServerTerms(ctx, from.instance.id));
   };
@@ -114,7 +114,7 @@ export function createModernBridge(ctx: BridgeContext, rooms: InstanceRooms): Mo
           return connection;
         },
       },
-      reply.signal,
+      reply,
     );
     if (listener.missingCapability !== null) throw missingCapability(listener.missingCapability);
     finishModern(request, response, serverInfo, reply);

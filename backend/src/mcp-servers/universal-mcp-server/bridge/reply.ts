@@ -2,7 +2,11 @@
 import type { JsonRpcNotification, JsonRpcRequest, JsonRpcResponse } from '../protocol/jsonRpc.js';
 
 export interface Reply {
-  /** Aborts when the client is gone; nothing that is sent after that arrives. */
+  /** The client is gone; nothing that is sent after that arrives. */
+  readonly isGone: boolean;
+  /** Calls back once when the client goes; the returned function takes that back. */
+  onGone(callback: () => void): () => void;
+  /** The same as a signal, made when it is asked for: a call has one of its own already. */
   readonly signal: AbortSignal;
   /** Sends something ahead of the response; the answer becomes a stream. */
   send(message: JsonRpcNotification | JsonRpcRequest): void;

@@ -27,8 +27,14 @@ export interface HttpReplyOptions {
 }
 
 export function createHttpReply({ response, onStream }: HttpReplyOptions): Reply {
-  const gone = goneSignal(response);
   let isStream = false;
+  let isGone = false;
+  const callbacks = new Set<() => void>();
+  let signal: AbortSignal | null = null;
+  response.once('close', () => {
+    isGone = true;
+    for (const callback of callbacks) callback();
+  });
 
   const begin = (): void => {
     if (isStream || response.headersSent) return;
@@ -39,13 +45,22 @@ export function createHttpReply({ response, onStream }: HttpReplyOptions): Reply
   };
 
   return {
-    signal: gone,
+    get isGone() {
+      return isGone;
+    },
+    onGone(callback) {
+      callbacks.add(callback);
+      return () => void callbacks.delete(callback);
+    },
+    get signal() {
+      return (signal ??= isGone ? AbortSignal.abort(new Error('the client is gone')) : goneSignal(response));
+    },
     send(message) {
       begin();
       writeEvent(response, message);
     },
     finish(message, form = {}) {
-      if (gone.aborted || response.writableEnded) return;
+      if (isGone || response.writableEnded) return;
       if (isStream) {
         writeEvent(response, message);
         response.end();
@@ -56,7 +71,7 @@ export function createHttpReply({ response, onStream }: HttpReplyOptions): Reply
     openStream() {
       begin();
       onStream(response);
-      return toStream(response, gone);
+      return toStream(response, goneSignal(response));
     },
   };
 }

@@ -15,6 +15,7 @@ import { answerNotFound } from './notFound.js';
 import { sendProblem, type AnswerOperation } from './operations.js';
 import type { AnswerInternal } from './probeEndpoint.js';
 import type { AnswerRest } from './restRoute.js';
+import type { AnswerSse } from './sseTransport.js';
 import type { StrangerLimits } from './strangerLimits.js';
 
 export interface ServiceHandlerOptions {
@@ -28,6 +29,8 @@ export interface ServiceHandlerOptions {
   readonly answerOperation: AnswerOperation;
   readonly answerInternal: AnswerInternal;
   readonly answerMcp: AnswerMcp;
+  /** The transport of revision 2024-11-05. */
+  readonly answerSse: { readonly sse: AnswerSse; readonly message: AnswerSse };
   /** Null for kinds without REST calls. */
   readonly answerRest: AnswerRest | null;
 }
@@ -74,13 +77,18 @@ export function createServiceHandler(options: ServiceHandlerOptions): RequestLis
     }
     const instance = path.service === service ? await find(path, response, isRest) : null;
     if (instance === undefined) return;
-    if (instance === null || (path.tail.length > 0 && path.tail[0] !== 'mcp' && !isRest)) {
+    if (instance === null || !(isRest || isTransportPath(path))) {
       if (instance === null) refuse(origin, isRest, address);
       return isRest
         ? sendProblem(response, new AppError('INVALID_INSTANCE', 'no such instance'))
         : answerNotFound(response);
     }
     strangers.noteKnown(path.instanceId);
+    const [transport] = path.tail;
+    if (transport === 'sse' || transport === 'message') {
+      const from = { instance, origin, path: `/${path.instanceId}/${service}`, query: path.query };
+      return await options.answerSse[transport](from, request, response);
+    }
     if (!isRest) return await options.answerMcp({ instance, origin }, request, response);
     if (request.method !== 'GET') {
       response.setHeader('allow', 'GET');
@@ -145,6 +153,11 @@ const transportSegments = new Set(['mcp', 'sse', 'message']);
 
 function isRestPath({ tail }: InstancePath): boolean {
   return tail.length > 0 && !transportSegments.has(tail[0] ?? '');
+}
+
+/** The instance URL itself, or one of the transports' names behind it and nothing more. */
+function isTransportPath({ tail }: InstancePath): boolean {
+  return tail.length === 0 || (tail.length === 1 && transportSegments.has(tail[0] ?? ''));
 }
 
 /** Pages of listed origins may read answers; the guard has refused all others already. */
