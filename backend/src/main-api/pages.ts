@@ -10,7 +10,19 @@ import helmet from 'helmet';
 import type { Config } from '../config/config.js';
 
 const referenceFiles = new Set(['/swagger-ui.css', '/swagger-ui-bundle.js']);
-const consoleFiles = new Set(['/console.css', '/console.js', '/api.js', '/views.js', '/icon.svg']);
+const consoleFiles = new Set(
+  [
+    'console.css',
+    'icon.svg',
+    'console.js',
+    'api.js',
+    'dom.js',
+    'signIn.js',
+    'catalog.js',
+    'connections.js',
+    'account.js',
+  ].map((name) => `/${name}`),
+);
 
 /** Answers the pages' own paths and leaves every other to the routes. */
 export function createPages({ projectRoot, publicUrl }: Pick<Config, 'projectRoot' | 'publicUrl'>): Router {
