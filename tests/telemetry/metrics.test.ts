@@ -172,7 +172,7 @@ describe('metrics', () => {
       'current',
       'error_type',
       'gen_ai_tool_name',
-      'job',
+      'job_name',
       'mcp_method_name',
       'outcome',
       'program',

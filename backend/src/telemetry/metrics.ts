@@ -78,14 +78,14 @@ export function createMainApiMetrics(): MainApiMetrics {
   const secrets = define.gauge('secrets_by_key_version', 'Secrets under the current KEK or not.', [
     'current',
   ]);
-  const jobRuns = define.counter('job_runs_total', 'Runs of scheduled jobs.', ['job', 'outcome']);
-  const jobSeconds = define.counter('job_seconds_total', 'Time spent in scheduled jobs.', ['job']);
+  const jobRuns = define.counter('job_runs_total', 'Runs of scheduled jobs.', ['job_name', 'outcome']);
+  const jobSeconds = define.counter('job_seconds_total', 'Time spent in scheduled jobs.', ['job_name']);
   return {
     ...defineShared(define, 'main-api'),
     auditWriteFailures: defineAuditWriteFailures(define, 'main-api'),
     instances: (service, state) => instances.labels({ service, state }),
-    jobRuns: (job, outcome) => jobRuns.labels({ job, outcome }),
-    jobSeconds: (job) => jobSeconds.labels({ job }),
+    jobRuns: (job, outcome) => jobRuns.labels({ job_name: job, outcome }),
+    jobSeconds: (job) => jobSeconds.labels({ job_name: job }),
     secretsByKeyVersion: (current) => secrets.labels({ current: String(current) }),
   };
 }
