@@ -39,9 +39,8 @@ export async function catalogPage() {
       service.enabled
         ? h(
             'a',
-            { class: 'button', href: `#/connect/${service.name}` },
+            { class: 'button', href: `#/connect/${service.name}`, 'aria-label': `Connect ${service.title}` },
             'Connect',
-            h('span', { class: 'soft' }),
           )
         : null,
     ),
@@ -64,7 +63,8 @@ export async function catalogPage() {
   return { page, update };
 }
 
-const toolsOf = ({ toolCount }) => (toolCount === null ? null : `${toolCount} tools`);
+const toolsOf = ({ toolCount }) =>
+  toolCount === null ? null : `${toolCount} ${toolCount === 1 ? 'tool' : 'tools'}`;
 
 export async function connectPage(name) {
   const service = await call('GET', `catalog/${encodeURIComponent(name)}`);

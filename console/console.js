@@ -15,10 +15,6 @@ const pages = [
 let shownPage = 0;
 let timer;
 
-// The setup instructions of a service link to console/connect/<service>; pages live behind `#`.
-const deep = /\/console\/(connect\/[a-z0-9-]+|catalog|connections|account)\/?$/.exec(location.pathname);
-if (deep) location.replace(`${document.baseURI}#/${deep[1]}`);
-
 /** The page of the current address: its parts, and how to bring it up to date while it is shown. */
 async function build(hash) {
   if (!api.isSignedIn())
@@ -95,5 +91,12 @@ document.getElementById('skip').addEventListener('click', (event) => {
   event.preventDefault();
   document.getElementById('main').focus();
 });
-addEventListener('hashchange', show);
-show();
+
+// The setup instructions of a service link to console/connect/<service>; pages live behind `#`. Nothing is asked of the
+// API before the move: a refresh whose answer this page does not live to see would use up the refresh token.
+const deep = /\/console\/(connect\/[a-z0-9-]+|catalog|connections|account)\/?$/.exec(location.pathname);
+if (deep) location.replace(`${document.baseURI}#/${deep[1]}`);
+else {
+  addEventListener('hashchange', show);
+  show();
+}

@@ -88,6 +88,8 @@ export interface OpenedMainApi extends Client, AsyncDisposable {
 }
 
 export interface MainApiWish {
+  /** Any free one unless said otherwise. */
+  readonly port?: number;
   readonly env?: Env;
   readonly limits?: LimitOverrides;
   readonly now?: () => number;
@@ -142,7 +144,7 @@ export async function openMainApi(wish: MainApiWish = {}): Promise<OpenedMainApi
     trustProxy: config.trustProxy,
   });
   const server = createHttpServer(createApp(ctx, { clientAddressOf }));
-  const port = await listen(server, { host: '127.0.0.1', port: 0 });
+  const port = await listen(server, { host: '127.0.0.1', port: wish.port ?? 0 });
   const url = `http://127.0.0.1:${port}`;
   const stranger = createClient(url, null);
   const superuser = await connected.site.db.superuser();
