@@ -66,7 +66,8 @@ export async function catalogPage() {
 const toolsOf = ({ toolCount }) =>
   toolCount === null ? null : `${toolCount} ${toolCount === 1 ? 'tool' : 'tools'}`;
 
-export async function connectPage(name) {
+/** Connects a service, or replaces the credential of the connection that has this label. */
+export async function connectPage(name, currentLabel) {
   const service = await call('GET', `catalog/${encodeURIComponent(name)}`);
   const method = methodOf(service.credentials);
   const result = h('div', {});
@@ -76,7 +77,7 @@ export async function connectPage(name) {
         field({
           label: 'Name of this connection',
           name: 'label',
-          value: 'default',
+          value: currentLabel,
           hint: 'To tell several apart.',
         }),
       ]

@@ -127,7 +127,11 @@ function connectionCard(instance, reload) {
       await call('PATCH', path + query, { isActive: !isActive });
       await reload();
     }),
-    h('a', { href: `#/connect/${serviceType}`, class: 'soft' }, 'Replace the credential'),
+    h(
+      'p',
+      {},
+      h('a', { href: `#/connect/${serviceType}/${encodeURIComponent(label)}` }, 'Replace the credential'),
+    ),
     action(
       'Disconnect',
       async () => {

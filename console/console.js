@@ -19,8 +19,8 @@ let timer;
 async function build(hash) {
   if (!api.isSignedIn())
     return { parts: hash === '#/register' ? registerPage(show) : await signInPage(show) };
-  const connect = /^#\/connect\/([a-z0-9-]+)$/.exec(hash);
-  if (connect) return { parts: await connectPage(connect[1]) };
+  const connect = /^#\/connect\/([a-z0-9-]+)(?:\/(.+))?$/.exec(hash);
+  if (connect) return { parts: await connectPage(connect[1], decodeURIComponent(connect[2] ?? 'default')) };
   if (hash === '#/catalog') {
     const { page, update } = await catalogPage();
     return { parts: page, update };

@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync, utimesSync } from 'node:fs';
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Actor } from '../../backend/src/services/changeAudit.js';
+import { waitUntil } from '../support/eventually.js';
 import { goodPassword, modeOf, openMainApi, type OpenedMainApi } from '../support/mainApi.js';
 
 const newPassword = 'another good pass phrase';
@@ -111,6 +112,28 @@ describe('accounts', () => {
     expect((await api.post('/api/v1/auth/login', { email: user.email, password: newPassword })).status).toBe(
       200,
     );
+  });
+
+  it('B04 hears of a session that another process ended, with LISTEN and without', async () => {
+    const superuser = await api.connected.site.db.superuser();
+    const endElsewhere = (id: string) =>
+      superuser.query('update login_sessions set revoked_at = now() where user_id = $1', [id]);
+    const user = await api.aPerson();
+    expect((await user.get('/api/v1/users/me')).status).toBe(200);
+    await endElsewhere(user.id);
+    await waitUntil('access is dead', async () => (await user.get('/api/v1/users/me')).status === 401, 5_000);
+
+    const other = await api.aPerson();
+    expect((await other.get('/api/v1/users/me')).status).toBe(200);
+    // Without its trigger no NOTIFY comes, and what was remembered goes by its age alone.
+    await superuser.query('alter table login_sessions disable trigger notify_session_revoked');
+    await endElsewhere(other.id);
+    await waitUntil(
+      'access is dead',
+      async () => (await other.get('/api/v1/users/me')).status === 401,
+      5_500,
+    );
+    await superuser.query('alter table login_sessions enable trigger notify_session_revoked');
   });
 
   it('B11 counts a demotion on the very next call of a running session', async () => {
