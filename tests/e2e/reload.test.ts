@@ -1,15 +1,20 @@
 /** `pm2 reload` under load: no call is lost, through the front and straight on the port (P06, R13). */
+import { setTimeout } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { startWholeFleet, type Fleet } from '../support/fleet.js';
 import { connectClient } from '../support/mcpClients.js';
 import { aUser, anAdmin, connect, type Connected } from '../support/people.js';
 
+const people = ['alice', 'bob', 'carol', 'dave'];
 let fleet: Fleet;
-let everything: Connected;
+/** One of `everything` for each of the people: an instance has limits of its own. */
+let instances: Connected[];
 
 beforeAll(async () => {
   fleet = await startWholeFleet();
-  everything = await connect(await aUser(fleet, await anAdmin(fleet), 'alice'), 'everything');
+  const admin = await anAdmin(fleet);
+  instances = [];
+  for (const name of people) instances.push(await connect(await aUser(fleet, admin, name), 'everything'));
 }, 180_000);
 afterAll(async () => {
   await fleet?.[Symbol.asyncDispose]();
@@ -20,47 +25,58 @@ interface Load {
   readonly failures: readonly string[];
 }
 
-/** Calls from several clients, one after the other each, until it is over; new sessions and old ones alike. */
-async function load(url: string, over: AbortSignal): Promise<Load> {
+/** Below the 60 requests a second of an instance: five for each round of a client. */
+const paceMs = 125;
+
+/** Calls from one client for each URL until it is over, in old sessions and new ones; a client stops at its first failure. */
+async function load(urls: readonly string[], over: AbortSignal): Promise<Load> {
   let calls = 0;
   const failures: string[] = [];
-  const one = async (name: string): Promise<void> => {
+  const one = async (url: string, at: number): Promise<void> => {
     await using lasting = await connectClient('SDK v1', url);
     while (!over.aborted) {
+      const pace = setTimeout(paceMs);
       try {
-        const message = `${name} ${(calls += 1)}`;
+        const message = `${people[at]} ${(calls += 1)}`;
         expect(await lasting.callTool('echo', { message })).toContain(message);
         await using fresh = await connectClient('SDK v1', url);
         expect(await fresh.callTool('echo', { message })).toContain(message);
       } catch (error) {
-        failures.push(
-          `${name}: ${error instanceof Error ? `${error.message} ${String(error.cause)}` : 'unknown'}`,
-        );
+        failures.push(`${people[at]}: ${toText(error)}`);
+        return;
       }
+      await pace;
     }
   };
-  await Promise.all(['one', 'two', 'three', 'four'].map(one));
+  await Promise.all(urls.map(one));
   return { calls, failures };
 }
 
+/** With the HTTP status, where there was one, and the cause, where there was none. */
+function toText(error: unknown): string {
+  if (!(error instanceof Error)) return 'unknown';
+  const code = 'code' in error ? String(error.code) : '';
+  return `${error.message} ${code} ${error.cause instanceof Error ? error.cause.message : ''}`;
+}
+
+const throughFront = (): string[] => instances.map(({ instanceUrl }) => instanceUrl);
+const onPort = (): string[] =>
+  throughFront().map((url) => url.replace(fleet.origin, fleet.serviceOrigin('everything')));
+
 describe('pm2 reload under load', () => {
   const rows = [
-    ['mcp-everything', 'the front', (): string => everything.instanceUrl],
-    [
-      'mcp-everything',
-      'the port',
-      (): string => everything.instanceUrl.replace(fleet.origin, fleet.serviceOrigin('everything')),
-    ],
-    ['front', 'the front', (): string => everything.instanceUrl],
-    ['main-api', 'the front', (): string => everything.instanceUrl],
+    ['mcp-everything', 'the front', throughFront],
+    ['mcp-everything', 'the port', onPort],
+    ['front', 'the front', throughFront],
+    ['main-api', 'the front', throughFront],
   ] as const;
 
   it.each(rows)(
     'P06 R13 of %s loses no call through %s',
-    async (app, _way, urlOf) => {
+    async (app, _way, urlsOf) => {
       const { pid } = await fleet.app(app);
       const over = new AbortController();
-      const loading = load(urlOf(), over.signal);
+      const loading = load(urlsOf(), over.signal);
       const reloaded = await fleet.run('pm2', 'reload', app);
       over.abort();
       const { calls, failures } = await loading;
@@ -73,7 +89,7 @@ describe('pm2 reload under load', () => {
   );
 
   it('R13 a call that takes its time is finished before the old process ends', async () => {
-    const url = everything.instanceUrl.replace(fleet.origin, fleet.serviceOrigin('everything'));
+    const [url = ''] = onPort();
     await using client = await connectClient('SDK v1', url);
     const tool = (await client.toolNames()).find((name) => /long.?running/i.test(name)) ?? '';
     const calling = client.callTool(tool, { duration: 6, steps: 3 });

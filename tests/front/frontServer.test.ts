@@ -6,6 +6,7 @@ import {
   type IncomingMessage,
   type RequestListener,
   type Server,
+  type ServerResponse,
 } from 'node:http';
 import { connect, type AddressInfo } from 'node:net';
 import { describe, expect, it } from '@jest/globals';
@@ -35,7 +36,11 @@ async function listen(
 }
 
 /** A front before one service `notes` (prefix `nts`) on `port`; the same port stands for the main API. */
-async function aFront(port: number, isDraining = false) {
+async function aFront(
+  port: number,
+  isDraining = false,
+  markStream: (response: ServerResponse) => void = () => {},
+) {
   const forwarder = createForwarder({ connectMsMax: 2_000 });
   const service = { name: 'notes', port, enabled: true };
   const server = await listen(
@@ -54,6 +59,7 @@ async function aFront(port: number, isDraining = false) {
       metricsAccess: () => null,
       log: createLogger({ level: 'silent', program: 'front' }),
       isDraining: () => isDraining,
+      markStream,
       innerHosts: { api: '127.0.0.1', service: '127.0.0.1' },
       apiPort: port,
       servicePortOffset: 0,
@@ -201,6 +207,26 @@ describe('the front', () => {
     }
     inner!.end();
     expect((await reader.read()).done).toBe(true);
+  });
+
+  it('R13 tells draining of a stream without an end, and cancels it inside when draining ends it', async () => {
+    const inside: Promise<unknown>[] = [];
+    await using server = await listen((request, response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      response.write('data: 1\n\n');
+      inside.push(once(response, 'close'));
+      if (request.method === 'POST') response.end();
+    });
+    const streams: ServerResponse[] = [];
+    await using front = await aFront(server.port, false, (response) => streams.push(response));
+    const url = `${front.url}/nts_abc/notes`;
+    expect(await (await fetch(url, { method: 'POST', body: '{}' })).text()).toBe('data: 1\n\n');
+    expect(streams).toEqual([]);
+    const answer = await fetch(url);
+    expect(streams).toHaveLength(1);
+    streams[0]?.end();
+    expect(await answer.text()).toBe('data: 1\n\n');
+    await Promise.all(inside);
   });
 
   it('R06 breaks an answer off when the program behind dies in the middle of it', async () => {

@@ -86,6 +86,35 @@ describe('drain', () => {
     agent.destroy();
   });
 
+  it("R13 answers a request that comes on an ended stream's connection before it closes anything", async () => {
+    const { server, port, next } = await aServer();
+    const order: string[] = [];
+    const drain = createDrain({ server, lingerMs: 500, close: async () => void order.push('close') });
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    const streaming = get(port, '/stream', agent);
+    const stream = await next();
+    stream.flushHeaders();
+    drain.markStream(stream);
+    const answer = await streaming;
+    expect(answer.headers.connection).toBe('keep-alive');
+    const slow = get(port, '/slow');
+    const slowCall = await next();
+    const drained = drain.start();
+    // Longer than the listener's own linger: only then do streams end.
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    slowCall.end('slow');
+    expect(await read(await slow)).toBe('slow');
+    expect(await read(answer)).toBe('');
+    const again = get(port, '/again', agent);
+    const late = await next();
+    late.once('close', () => order.push('answered'));
+    late.end('again');
+    expect(await read(await again)).toBe('again');
+    await drained;
+    expect(order).toEqual(['answered', 'close']);
+    agent.destroy();
+  });
+
   it('R13 waits no longer than its deadline for a call that never ends', async () => {
     const { server, port, next } = await aServer();
     const drain = createDrain({ server, deadlineMs: 50, lingerMs: 1, close: async () => {} });

@@ -16,13 +16,14 @@ export interface Forwarder extends AsyncDisposable {
   /**
    * Resolves when the answer was passed on whole, or the client left.
    * @throws AppError SERVICE_UNAVAILABLE, UPSTREAM_FAILED, PAYLOAD_TOO_LARGE; nothing was answered then. A failure in the
-   * middle of an answer destroys the connection instead.
+   * middle of an answer destroys the connection instead. `onStream` is told of an answer that has no end of its own.
    */
   forward(
     request: IncomingMessage,
     response: ServerResponse,
     to: ForwardTarget,
     statedAddress: string,
+    onStream: (response: ServerResponse) => void,
   ): Promise<void>;
 }
 
@@ -47,7 +48,7 @@ export function createForwarder({ connectMsMax = 5_000 }: ForwarderOptions = {})
   });
 
   return {
-    async forward(request, response, to, statedAddress) {
+    async forward(request, response, to, statedAddress, onStream) {
       const headers = toInnerHeaders(request.headers, statedAddress);
       const body = await readBody(request);
       const options: Dispatcher.DispatchOptions = {
@@ -59,7 +60,7 @@ export function createForwarder({ connectMsMax = 5_000 }: ForwarderOptions = {})
       };
       const deadline = performance.now() + connectMsMax;
       while (!response.destroyed) {
-        const outcome = await dispatchOnce(agent, options, response);
+        const outcome = await dispatchOnce(agent, options, response, onStream);
         if (outcome === 'done') return;
         if (performance.now() > deadline || body === request) {
           throw new AppError('SERVICE_UNAVAILABLE', `nothing listens on port ${to.port}`, {
@@ -87,14 +88,13 @@ function dispatchOnce(
   agent: Agent,
   options: Dispatcher.DispatchOptions,
   response: ServerResponse,
+  onStream: (response: ServerResponse) => void,
 ): Promise<'done' | 'notConnected'> {
   return new Promise((resolve, reject) => {
     let controller: Dispatcher.DispatchController | null = null;
     const onDrain = (): void => controller?.resume();
-    const onClose = (): void => {
-      // The client left; what it asked for is cancelled.
-      if (!response.writableFinished) controller?.abort(new Error('the client left'));
-    };
+    // The client left, or draining ended its stream; what it asked for is cancelled.
+    const onClose = (): void => controller?.abort(new Error('the client left'));
     const settle = (end: () => void): void => {
       response.off('drain', onDrain);
       response.off('close', onClose);
@@ -112,9 +112,12 @@ function dispatchOnce(
         response.writeHead(status, toOuterHeaders(headers));
         // An event stream may stay quiet; its client waits for the headers.
         response.flushHeaders();
+        // What answers a GET with events goes on until somebody ends it; the events of a POST end with its call.
+        if (options.method === 'GET' && /^text\/event-stream\b/.test(String(headers['content-type'] ?? '')))
+          onStream(response);
       },
       onResponseData(current, chunk) {
-        if (!response.write(chunk)) current.pause();
+        if (!response.writableEnded && !response.write(chunk)) current.pause();
       },
       onResponseEnd() {
         settle(() => {

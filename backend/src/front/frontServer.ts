@@ -22,6 +22,8 @@ export interface FrontContext {
   readonly metricsAccess: MetricsAccess;
   readonly log: Logger;
   readonly isDraining: () => boolean;
+  /** Told of answers that are streams without an end of their own, so that draining does not wait for them. */
+  readonly markStream: (response: ServerResponse) => void;
   readonly innerHosts: { readonly api: string; readonly service: string };
   readonly apiPort: number;
   readonly servicePortOffset: number;
@@ -81,7 +83,7 @@ async function pass(
   const open = ctx.metrics.openStreams(service);
   open.inc();
   try {
-    await ctx.forwarder.forward(request, response, to, ctx.stateAddress(request));
+    await ctx.forwarder.forward(request, response, to, ctx.stateAddress(request), ctx.markStream);
   } finally {
     open.dec();
   }

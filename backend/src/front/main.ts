@@ -46,6 +46,7 @@ await runProgram('front', async () => {
       metricsAccess: metricsAccess({ tokenFile: config.paths.metricsToken, isOpen: config.metricsOpen }),
       log,
       isDraining: () => drain?.isDraining ?? false,
+      markStream: (response) => drain?.markStream(response),
       innerHosts: { api: config.hosts.api, service: config.hosts.service },
       apiPort: config.ports.api,
       servicePortOffset: config.ports.serviceOffset,

@@ -4,13 +4,14 @@
  * request already on its way is answered, with `Connection: close`, rather than reset.
  */
 import { Server as NetServer } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Server, ServerResponse } from 'node:http';
 
 export interface DrainOptions {
   readonly server: Server;
   /** How long calls may take to finish. */
   readonly deadlineMs?: number;
-  /** How long idle connections stay after the listener is closed. */
+  /** How long idle connections stay after the listener is closed, and after streams ended. */
   readonly lingerMs?: number;
   /** Called at once: tell waiting background work to stop taking more. */
   readonly onStart?: () => void;
@@ -30,7 +31,7 @@ export interface Drain {
   start(): Promise<void>;
 }
 
-/** How long the end of a stream may take to reach a slow reader. */
+/** How long the end of a stream may take to reach a slow reader, and the last connections to end. */
 const streamEndMs = 1_000;
 
 export function createDrain(options: DrainOptions): Drain {
@@ -63,6 +64,17 @@ export function createDrain(options: DrainOptions): Drain {
       };
     });
 
+  /** A request that came at the last moment is answered before anything that it needs is closed. */
+  const connectionsEnded = async (): Promise<void> => {
+    const end = performance.now() + streamEndMs;
+    for (;;) {
+      await callsFinished(Math.max(0, end - performance.now()));
+      server.closeIdleConnections();
+      if ((await countConnections(server)) === 0 || performance.now() >= end) return;
+      await delay(10);
+    }
+  };
+
   const run = async (): Promise<void> => {
     isDraining = true;
     options.onStart?.();
@@ -71,15 +83,16 @@ export function createDrain(options: DrainOptions): Drain {
     for (const response of inFlight) {
       if (!response.headersSent) response.setHeader('connection', 'close');
     }
-    const lingered = new Promise((resolve) => setTimeout(resolve, lingerMs));
+    let lingered = delay(lingerMs);
     await callsFinished(deadlineMs);
+    // The connection of a stream was promised to stay open, and its client may use it again: it lingers too.
+    if (streams.size > 0) lingered = delay(lingerMs);
     for (const response of streams) {
       inFlight.add(response);
       response.end();
     }
     await lingered;
-    await callsFinished(streamEndMs);
-    server.closeIdleConnections();
+    await connectionsEnded();
     await options.close();
     server.closeAllConnections();
     await closed;
@@ -97,6 +110,10 @@ export function createDrain(options: DrainOptions): Drain {
     },
     start: () => (done ??= run()),
   };
+}
+
+function countConnections(server: Server): Promise<number> {
+  return new Promise((resolve) => server.getConnections((_error, count) => resolve(count ?? 0)));
 }
 
 /** Drains on SIGINT, SIGTERM and PM2's `shutdown` message, then exits with 0 (1 when closing failed). */
