@@ -14,6 +14,7 @@ import { allocatePorts, type PortsLock } from './portsLock.js';
 import { findSecretLiterals } from './secretLiterals.js';
 import type { ServiceDefinition } from './serviceDefinition.js';
 import { toServiceDefinition } from './toServiceDefinition.js';
+import { findUnenforced } from './unenforcedSettings.js';
 
 export interface LoadOptions {
   readonly mcpPortsDir: string;
@@ -42,6 +43,7 @@ interface ServiceFile {
   readonly digest: string;
   readonly config: ServiceConfig | null;
   readonly problems: readonly FoundProblem[];
+  readonly warnings: readonly FoundProblem[];
 }
 
 /** Words of Portolan's own apps and routes. */
@@ -64,7 +66,7 @@ export function loadServiceDefinitions(options: LoadOptions): LoadedServices {
   const services: ServiceDefinition[] = [];
   const problems: ConfigProblem[] = [];
   const warnings: ConfigProblem[] = [];
-  for (const { folder, file, digest, config, problems: found } of files) {
+  for (const { folder, file, digest, config, problems: found, warnings: unenforced } of files) {
     const name = (problem: FoundProblem): ConfigProblem => ({ ...problem, service: folder, file });
     if (config === null) {
       problems.push(...found.map(name));
@@ -84,7 +86,7 @@ export function loadServiceDefinitions(options: LoadOptions): LoadedServices {
     const reading = toServiceDefinition(config, allocation, { file, digest }, reader, earlier);
     services.push(reading.definition);
     problems.push(...reading.problems.map(name));
-    warnings.push(...reading.warnings.map(name));
+    warnings.push(...unenforced.map(name), ...reading.warnings.map(name));
   }
   return { services, problems, warnings, lock };
 }
@@ -108,6 +110,7 @@ function readServiceFile(folder: string, file: string): ServiceFile | null {
     digest,
     config: null,
     problems,
+    warnings: [],
   });
   let bytes: Buffer;
   try {
@@ -138,7 +141,8 @@ function readServiceFile(folder: string, file: string): ServiceFile | null {
       digest,
     );
   }
-  return { folder, file, digest, config, problems };
+  const warnings = findUnenforced(text.value, config.kind);
+  return { folder, file, digest, config, problems, warnings };
 }
 
 function toProblems(issue: $ZodIssue): FoundProblem[] {
