@@ -120,46 +120,22 @@ describe('the main API as a program', () => {
     for (const line of program.output().trim().split('\n')) expect(JSON.parse(line)).toHaveProperty('level');
   });
 
-  it('B08 ends with a failure that names the variable and prints no value, for an unfit key', async () => {
-    const { keyRing, jwtKeys } = state.paths;
-    const [kek] = JSON.parse(state.ring) as { id: string; key: string; state: string }[];
-    const constant = Buffer.alloc(32, 0x41).toString('base64');
-    const short = Buffer.from('short').toString('base64');
-    const jwk = (JSON.parse(state.jwt) as { keys: { d: string }[] }).keys[0]!;
-    const shared = Buffer.from(jwk.d, 'base64url').toString('base64');
-    const constantJwk = { keys: [{ ...jwk, d: Buffer.alloc(32, 1).toString('base64url') }] };
-    const cases: [path: string, text: string, named: string, values: string[]][] = [
-      [keyRing, JSON.stringify([{ ...kek, key: constant }]), 'KEYRING_FILE', [constant]],
-      [keyRing, JSON.stringify([{ ...kek, key: short }]), 'KEYRING_FILE', [short]],
-      [
-        keyRing,
-        JSON.stringify([kek, { id: 'twin', key: shared, state: 'decrypt' }]),
-        'KEYRING_FILE',
-        [shared, jwk.d],
-      ],
-      [jwtKeys, JSON.stringify(constantJwk), 'jwt-keys.json', [constantJwk.keys[0]!.d]],
-      [
-        jwtKeys,
-        JSON.stringify({ keys: [{ ...jwk, d: jwk.d.slice(0, 8) }] }),
-        'jwt-keys.json',
-        [jwk.d.slice(0, 8)],
-      ],
-    ];
-    try {
-      for (const [path, text, named, values] of cases) {
-        writeFileSync(path, text);
+  it.each(['constant KEK', 'short KEK', 'KEK shared with the JWT keys', 'constant JWT key', 'short JWT key'])(
+    'B08 ends with a failure that names the file and prints no value: %s',
+    async (unfit) => {
+      const { path, text, named, values } = toUnfitFile(state, unfit);
+      writeFileSync(path, text);
+      try {
         await using program = await start();
         expect(await program.exited).toBe(1);
         expect(program.output()).toContain(named);
         for (const value of values) expect(program.output()).not.toContain(value);
+      } finally {
         replaceRing(state.ring);
-        writeFileSync(jwtKeys, state.jwt);
+        writeFileSync(state.paths.jwtKeys, state.jwt);
       }
-    } finally {
-      replaceRing(state.ring);
-      writeFileSync(jwtKeys, state.jwt);
-    }
-  });
+    },
+  );
 
   it('R18 ends with one clear line when its port is taken', async () => {
     const squatter = createServer();
@@ -268,6 +244,29 @@ describe('the main API and its database', () => {
     await waitUntil('sign-in is answered again', reaches, 5_000);
   }, 60_000);
 });
+
+/** A key file that no start may accept, what of it has to be named, and what must not be printed. */
+function toUnfitFile({ paths, ring, jwt }: State, unfit: string) {
+  const [kek] = JSON.parse(ring) as { id: string; key: string; state: string }[];
+  const jwk = (JSON.parse(jwt) as { keys: { d: string }[] }).keys[0]!;
+  const ofRing = (key: string, ...values: string[]) => ({
+    path: paths.keyRing,
+    text: JSON.stringify([kek, { id: 'other', key, state: 'decrypt' }]),
+    named: 'KEYRING_FILE',
+    values: [key, ...values],
+  });
+  const ofJwt = (d: string) => ({
+    path: paths.jwtKeys,
+    text: JSON.stringify({ keys: [{ ...jwk, d }] }),
+    named: 'jwt-keys.json',
+    values: [d],
+  });
+  if (unfit === 'constant KEK') return ofRing(Buffer.alloc(32, 0x41).toString('base64'));
+  if (unfit === 'short KEK') return ofRing(Buffer.from('short').toString('base64'));
+  if (unfit === 'constant JWT key') return ofJwt(Buffer.alloc(32, 1).toString('base64url'));
+  if (unfit === 'short JWT key') return ofJwt(jwk.d.slice(0, 8));
+  return ofRing(Buffer.from(jwk.d, 'base64url').toString('base64'), jwk.d);
+}
 
 async function countKeys(db: TestDatabase): Promise<unknown> {
   const superuser = await db.superuser();
