@@ -16,7 +16,7 @@ import { sendProblem, type AnswerOperation } from './operations.js';
 import type { AnswerInternal } from './probeEndpoint.js';
 import type { AnswerRest } from './restRoute.js';
 import type { AnswerSse } from './sseTransport.js';
-import type { StrangerLimits } from './strangerLimits.js';
+import type { Attempt, StrangerLimits } from './strangerLimits.js';
 
 export interface ServiceHandlerOptions {
   readonly ctx: BridgeContext;
@@ -68,7 +68,8 @@ export function createServiceHandler(options: ServiceHandlerOptions): RequestLis
     const arrivedAt = performance.now();
     const origin: RequestOrigin = { requestId: ctx.newId(), clientAddress: address, arrivedAt };
     const isRest = answerRest !== null && isRestPath(path);
-    if (!strangers.mayTry(address ?? '', path.instanceId)) {
+    const attempt = strangers.mayTry(address ?? '', path.instanceId);
+    if (attempt === 'refused') {
       ctx.metrics.rateLimited('unknown-instance').inc();
       const tooMany = new AppError('RATE_LIMIT_EXCEEDED', 'too many unknown instance ids from one address', {
         retryAfterSeconds: 5,
@@ -76,14 +77,15 @@ export function createServiceHandler(options: ServiceHandlerOptions): RequestLis
       return isRest ? sendProblem(response, tooMany) : sendFailure(response, tooMany, ctx.log);
     }
     const instance = path.service === service ? await find(path, response, isRest) : null;
-    if (instance === undefined) return;
+    if (instance === undefined) return strangers.noteUnanswered(address ?? '', attempt);
     if (instance === null || !(isRest || isTransportPath(path))) {
-      if (instance === null) refuse(origin, isRest, address);
+      if (instance === null) refuse(origin, isRest, attempt);
+      else strangers.noteUnanswered(address ?? '', attempt);
       return isRest
         ? sendProblem(response, new AppError('INVALID_INSTANCE', 'no such instance'))
         : answerNotFound(response);
     }
-    strangers.noteKnown(path.instanceId);
+    strangers.noteKnown(address ?? '', path.instanceId, attempt);
     const [transport] = path.tail;
     if (transport === 'sse' || transport === 'message') {
       const from = { instance, origin, path: `/${path.instanceId}/${service}`, query: path.query };
@@ -119,8 +121,9 @@ export function createServiceHandler(options: ServiceHandlerOptions): RequestLis
     }
   };
 
-  const refuse = (origin: RequestOrigin, isRest: boolean, address: string | undefined): void => {
-    strangers.noteUnknown(address ?? '');
+  const refuse = (origin: RequestOrigin, isRest: boolean, attempt: Attempt): void => {
+    const { clientAddress: address } = origin;
+    strangers.noteUnknown(address ?? '', attempt);
     ctx.metrics.authFailures.inc();
     ctx.spool.refusal(
       {

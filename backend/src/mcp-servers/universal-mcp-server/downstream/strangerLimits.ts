@@ -6,11 +6,18 @@ import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 
 export interface StrangerLimits {
-  /** Whether this id may still be looked up for this address. */
-  mayTry(address: string, instanceId: string): boolean;
-  noteUnknown(address: string): void;
-  noteKnown(instanceId: string): void;
+  /**
+   * Whether this id may be looked up for this address, and whether a point was taken for it: from an address that was
+   * wrong before it is taken ahead, so that many tries at once do not pass on one point.
+   */
+  mayTry(address: string, instanceId: string): Attempt;
+  noteUnknown(address: string, attempt: Attempt): void;
+  noteKnown(address: string, instanceId: string, attempt: Attempt): void;
+  /** Nobody could tell; the point is given back. */
+  noteUnanswered(address: string, attempt: Attempt): void;
 }
+
+export type Attempt = 'refused' | 'free' | 'paid';
 
 export interface StrangerLimitsOptions {
   readonly perMinute?: number;
@@ -38,17 +45,28 @@ export function createStrangerLimits(options: StrangerLimitsOptions = {}): Stran
     return bucket;
   };
 
+  const noteUnanswered = (address: string, attempt: Attempt): void => {
+    const bucket = attempt === 'paid' ? buckets.get(address) : undefined;
+    if (bucket !== undefined) bucket.left = Math.min(perMinute, bucket.left + 1);
+  };
+
   return {
     mayTry(address, instanceId) {
       const bucket = buckets.get(address);
-      return bucket === undefined || fill(bucket).left >= 1 || known.has(digestOf(instanceId));
+      if (bucket === undefined) return 'free';
+      if (fill(bucket).left < 1) return known.has(digestOf(instanceId)) ? 'free' : 'refused';
+      bucket.left -= 1;
+      return 'paid';
     },
-    noteUnknown(address) {
+    noteUnknown(address, attempt) {
+      if (attempt === 'paid') return;
       const bucket = fill(buckets.get(address) ?? { left: perMinute, filledAt: now() });
       bucket.left = Math.max(0, bucket.left - 1);
       buckets.set(address, bucket);
     },
-    noteKnown(instanceId) {
+    noteUnanswered,
+    noteKnown(address, instanceId, attempt) {
+      noteUnanswered(address, attempt);
       // Only addresses that tried too much ever ask; while there is none, nothing needs to be remembered.
       if (buckets.size > 0) known.set(digestOf(instanceId), true);
     },
