@@ -4,7 +4,7 @@
  */
 import type { Config } from '../../backend/src/config/config.js';
 import { postgresAppName, writeFleetFile, type DesiredApp, type DesiredFleet } from './desiredApps.js';
-import { untilDatabaseAnswers } from './databaseReady.js';
+import { announceRemoval, untilDatabaseAnswers } from './databaseReady.js';
 import { waitForHealth, type HealthTarget } from './health.js';
 import { endOrphanPostgres } from './orphanPostgres.js';
 import { findTakenPorts, portVariableOf } from './ports.js';
@@ -100,6 +100,7 @@ async function act({ config, pm2, fleet }: StartFleetOptions, plan: Plan): Promi
   }
   await pm2.start(fleet.file, plan.start.filter(isProgram));
   await pm2.reload(fleet.file, plan.reload.filter(isProgram));
+  if (plan.remove.some((name) => name.startsWith('mcp-'))) await announceRemoval(config.paths);
 }
 
 const isProgram = (name: string): boolean => name !== postgresAppName;

@@ -111,6 +111,11 @@ describe('a new service', () => {
     rmSync(join(ports, 'notes'), { recursive: true });
     expect(await fleet.run('quickstart')).toMatchObject({ code: 0 });
     expect(await pidsOf()).toEqual(same);
+    await waitUntil(
+      'the catalog forgets it',
+      async () => !JSON.stringify((await alice.call('GET', '/api/v1/catalog')).body).includes('"notes"'),
+      10_000,
+    );
   }, 120_000);
 
   it('P03 in dynamic mode every user has a child of their own, at the same kind of URL', async () => {

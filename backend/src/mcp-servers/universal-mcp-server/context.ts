@@ -23,6 +23,7 @@ import { createReadiness } from '../../services/readiness.js';
 import { toSetupInstructions } from '../../services/setupInstructions.js';
 import { openVaultGate } from '../../services/vaultKeys.js';
 import { recordInstanceState } from '../../stores/instanceLookupStore.js';
+import { announceRegistryChange } from '../../stores/registryNotice.js';
 import type { Logger } from '../../telemetry/logger.js';
 import { createServiceMetrics, type ServiceMetrics } from '../../telemetry/metrics.js';
 import { metricsAccess } from '../../telemetry/metricsAccess.js';
@@ -48,6 +49,8 @@ export interface ServiceProcess {
   readonly server: Server;
   readonly kindUpstream: KindUpstream;
   readonly metrics: Pick<ServiceMetrics, 'orphans'>;
+  /** Tells the other programs that this service runs, with its files as they are now (P07). */
+  announce(): Promise<void>;
   /** Ends what no request holds any more: streams, children, audit, database. */
   close(): Promise<void>;
 }
@@ -171,6 +174,14 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
     server: createHttpServer(handler),
     kindUpstream,
     metrics,
+    async announce() {
+      try {
+        await announceRegistryChange(pool, service);
+      } catch (error) {
+        // Whoever cannot hear it now reads the registry when the database is back.
+        log.warn('the other programs were not told of this service', { error });
+      }
+    },
     async close() {
       rooms[Symbol.dispose]();
       await kindUpstream.upstream[Symbol.asyncDispose]();

@@ -39,4 +39,5 @@ await runProgram('universal-mcp-server', async () => {
   await listen(service.server, { host: config.hosts.service, port });
   log.info('listening');
   process.send?.('ready');
+  await service.announce();
 });
