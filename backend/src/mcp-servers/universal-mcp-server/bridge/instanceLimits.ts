@@ -1,10 +1,11 @@
 /**
- * How much one instance may ask: a token bucket and a number of calls under way (05, "Rate limits"). It is asked on
- * every call, so it is two numbers and a monotonic clock rather than the library that guards the main API, whose wall
- * clock and promise each call would pay for (R16).
+ * How much one instance, and one user over all instances, may ask: buckets of requests and a number of calls under way
+ * (05, "Rate limits"). They are asked on every call, so each is two numbers and a monotonic clock rather than the library
+ * that guards the main API, whose wall clock and promise each call would pay for (R16).
  */
 import { AppError } from '../../../errors/appError.js';
 import type { ServiceLimits } from '../../../catalog/servicePolicies.js';
+import { createRequestBucket, type RequestBucket } from '../upstream/requestBucket.js';
 
 export interface InstanceLimits {
   /** Takes one request. @throws AppError RATE_LIMIT_EXCEEDED with the time until there is room. */
@@ -15,29 +16,35 @@ export interface InstanceLimits {
   readonly callsUnderWay: number;
 }
 
+export type LimitScope = 'instance-requests' | 'user-requests' | 'instance-calls';
+
+/** @param ofUser the bucket that all instances of the user share; null when the service sets no limit a user. */
 export function createInstanceLimits(
   limits: Pick<ServiceLimits, 'requestsPerMinute' | 'burst' | 'concurrency'>,
-  onRefused: (scope: 'instance-requests' | 'instance-calls') => void = () => {},
-  now: () => number = () => performance.now(),
+  ofUser: RequestBucket | null,
+  onRefused: (scope: LimitScope) => void = () => {},
 ): InstanceLimits {
-  const perMs = limits.requestsPerMinute / 60_000;
-  let left = limits.burst;
-  let filledAt = now();
+  const ofInstance = createRequestBucket(limits.requestsPerMinute, limits.burst);
   let callsUnderWay = 0;
 
   return {
     takeRequest() {
-      const at = now();
-      left = Math.min(limits.burst, left + (at - filledAt) * perMs);
-      filledAt = at;
-      if (left < 1) {
+      const waitForInstance = ofInstance.take();
+      if (waitForInstance > 0) {
         onRefused('instance-requests');
         throw new AppError('RATE_LIMIT_EXCEEDED', 'the instance asks too often', {
           publicDetail: 'Too many requests for this instance. Try again in a moment.',
-          retryAfterSeconds: Math.max(1, Math.ceil((1 - left) / perMs / 1_000)),
+          retryAfterSeconds: waitForInstance,
         });
       }
-      left -= 1;
+      const waitForUser = ofUser?.take() ?? 0;
+      if (waitForUser > 0) {
+        onRefused('user-requests');
+        throw new AppError('RATE_LIMIT_EXCEEDED', 'the user asks too often over all instances', {
+          publicDetail: 'Too many requests over all your instances of this service. Try again in a moment.',
+          retryAfterSeconds: waitForUser,
+        });
+      }
     },
     beginCall() {
       if (callsUnderWay >= limits.concurrency) {

@@ -4,6 +4,7 @@
  */
 import { AppError } from '../../../errors/appError.js';
 import type { SealedInstance } from '../../../services/instanceResolver.js';
+import { createRequestBucket, defaultBurst, type RequestBucket } from '../upstream/requestBucket.js';
 import type { UpstreamConnection } from '../upstream/upstream.js';
 import type { BridgeContext } from './bridgeContext.js';
 import { toolsOf } from './callUpstream.js';
@@ -27,8 +28,13 @@ export class InstanceRoom {
   usedAt = performance.now();
   #readOnlyTools: Set<string> | null = null;
 
-  constructor({ definition, metrics }: Pick<BridgeContext, 'definition' | 'metrics'>) {
-    this.limits = createInstanceLimits(definition.limits, (scope) => metrics.rateLimited(scope).inc());
+  constructor(
+    { definition, metrics }: Pick<BridgeContext, 'definition' | 'metrics'>,
+    ofUser: RequestBucket | null,
+  ) {
+    this.limits = createInstanceLimits(definition.limits, ofUser, (scope) =>
+      metrics.rateLimited(scope).inc(),
+    );
   }
 
   noteTools(readOnly: readonly string[], isWhole: boolean): void {
@@ -74,7 +80,17 @@ const sweepMs = 5_000;
 const idleMs = 60_000;
 
 export function createInstanceRooms(ctx: BridgeContext): InstanceRooms {
-  const rooms = new Map<string, { room: InstanceRoom; unwatch: () => void }>();
+  const rooms = new Map<string, { room: InstanceRoom; userId: string; unwatch: () => void }>();
+  // Of users rather than rooms: an instance that is revoked and made anew brings its owner no fresh bucket.
+  const buckets = new Map<string, RequestBucket>();
+  const { perUserRequestsPerMinute: perUser } = ctx.definition.limits;
+
+  const bucketOf = (userId: string): RequestBucket | null => {
+    if (perUser === null) return null;
+    const bucket = buckets.get(userId) ?? createRequestBucket(perUser, defaultBurst(perUser));
+    buckets.set(userId, bucket);
+    return bucket;
+  };
 
   const drop = (id: string, why: AppError): void => {
     const held = rooms.get(id);
@@ -94,6 +110,14 @@ export function createInstanceRooms(ctx: BridgeContext): InstanceRooms {
     for (const thing of Array.from(room?.open.values() ?? [])) thing.onInstanceChange(now);
   };
 
+  /** A bucket leaves when no room holds it and it is full: one made anew is the same. */
+  const sweepBuckets = (): void => {
+    if (buckets.size === 0) return;
+    const present = new Set(Array.from(rooms.values(), ({ userId }) => userId));
+    for (const [userId, bucket] of Array.from(buckets))
+      if (bucket.isFull && !present.has(userId)) buckets.delete(userId);
+  };
+
   const sweep = setInterval(() => {
     const before = performance.now() - idleMs;
     for (const [id, { room }] of Array.from(rooms)) {
@@ -108,6 +132,7 @@ export function createInstanceRooms(ctx: BridgeContext): InstanceRooms {
         drop(id, new AppError('UPSTREAM_FAILED', 'the instance was idle'));
       }
     }
+    sweepBuckets();
   }, sweepMs).unref();
 
   return {
@@ -117,9 +142,9 @@ export function createInstanceRooms(ctx: BridgeContext): InstanceRooms {
         held.room.usedAt = performance.now();
         return held.room;
       }
-      const room = new InstanceRoom(ctx);
+      const room = new InstanceRoom(ctx, bucketOf(instance.userId));
       const unwatch = ctx.watch.watch(instance, (now) => onChange(instance, now));
-      rooms.set(instance.id, { room, unwatch });
+      rooms.set(instance.id, { room, userId: instance.userId, unwatch });
       return room;
     },
     get size() {

@@ -44,7 +44,8 @@ export function createRestRoute(ctx: BridgeContext, rooms: InstanceRooms, api: A
       ctx.metrics.upstream.observe(durationMs / 1_000, { method: 'rest', errorType });
     };
     try {
-      const bytes = Buffer.from(JSON.stringify(plan.given));
+      const bytes =
+        ctx.definition.audit.arguments === 'none' ? null : Buffer.from(JSON.stringify(plan.given));
       await ctx.spool.intent({
         callId,
         instanceId: instance.id,
@@ -53,8 +54,12 @@ export function createRestRoute(ctx: BridgeContext, rooms: InstanceRooms, api: A
         name: plan.tool,
         requestId: origin.requestId,
         ...(origin.clientAddress === undefined ? {} : { clientAddress: origin.clientAddress }),
-        argumentsDigest: argumentDigest(ctx.vault.keys().system.audit, bytes),
-        argumentsBytes: bytes.length,
+        ...(bytes === null
+          ? {}
+          : {
+              argumentsDigest: argumentDigest(ctx.vault.keys().system.audit, bytes),
+              argumentsBytes: bytes.length,
+            }),
       });
       const deadline = AbortSignal.any([signal, AbortSignal.timeout(ctx.definition.limits.timeoutMs)]);
       ctx.metrics.overhead.observe((performance.now() - origin.arrivedAt) / 1_000);

@@ -11,6 +11,7 @@ import type { CredentialValues } from '../../../../services/credentialValues.js'
 import type { ResolvedInstance } from '../../../../services/resolvedInstance.js';
 import { toAnswerKey, type AnswerCache } from './answerCache.js';
 import type { OutgoingRequest } from './requestPlan.js';
+import { createRequestBudget } from '../requestBudget.js';
 import { createRetryBudget, sendWithRetries } from './retryPolicy.js';
 import type { ToolOutcome } from './toolOutcome.js';
 import type { ToolPlan } from './toolPlan.js';
@@ -32,7 +33,7 @@ export interface StateNote {
 
 /**
  * @throws AppError UPSTREAM_TIMEOUT, UPSTREAM_UNREACHABLE, UPSTREAM_FAILED, EGRESS_DENIED, SERVICE_SATURATED,
- * CREDENTIAL_MISSING, INVALID_REQUEST (a stored value that no header can carry); or the signal's reason.
+ * RATE_LIMIT_EXCEEDED, CREDENTIAL_MISSING, INVALID_REQUEST (a stored value that no header can carry); or the signal's reason.
  */
 export type CallTool = (
   plan: ToolPlan,
@@ -56,6 +57,7 @@ export function createToolCaller(options: {
   const { definition, retry, egress, answers, recordState, isStillAccepted } = options;
   const maxBytes = definition.limits.maxResponseBytes;
   const budget = createRetryBudget();
+  const takeRequest = createRequestBudget(definition.limits);
   const noted = new LRUCache<string, ResolvedInstance['state']>({ max: 10_000, ttl: notedMs });
   const once = { ...retry, attempts: 1 };
 
@@ -76,7 +78,10 @@ export function createToolCaller(options: {
     const deadline = performance.now() + plan.timeoutMs;
     const send = (one: OutgoingRequest): Promise<EgressResponse> =>
       sendWithRetries(
-        (leftMs) => egress.send({ method: plan.method, ...one, maxBytes, totalTimeoutMs: leftMs }, signal),
+        (leftMs) => {
+          takeRequest();
+          return egress.send({ method: plan.method, ...one, maxBytes, totalTimeoutMs: leftMs }, signal);
+        },
         plan.isRepeatable ? retry : once,
         { budget, deadline, signal },
       );

@@ -7,14 +7,20 @@ import { isAtLeast, isLogLevel } from '../../protocol/logLevels.js';
 import type { RequestListener, ServerTerms, UpstreamConnection } from '../upstream.js';
 import type { ChildRouter, Owner } from './childRouter.js';
 
-export function connectOwner(router: ChildRouter, server: ServerTerms): UpstreamConnection {
+/** @param takeRequest asked before each request. @throws AppError RATE_LIMIT_EXCEEDED */
+export function connectOwner(
+  router: ChildRouter,
+  server: ServerTerms,
+  takeRequest: () => void,
+): UpstreamConnection {
   const owner: Owner = { listeners: new Set(), subscriptions: new Set(), logLevel: null };
   router.owners.add(owner);
 
   return {
     era: 'legacy',
     server,
-    request(request, listener, signal) {
+    async request(request, listener, signal) {
+      takeRequest();
       switch (request.method) {
         case 'logging/setLevel':
           return setLevel(router, owner, request, listener, signal);

@@ -17,6 +17,7 @@ import {
 } from '../../protocol/jsonRpc.js';
 import { isAtLeast } from '../../protocol/logLevels.js';
 import type { BackgroundListener, RequestListener } from '../upstream.js';
+import { toTooLarge } from './tooLarge.js';
 
 /** What the router knows of one conversation. */
 export interface Owner {
@@ -44,6 +45,8 @@ export interface ChildRouterOptions {
   readonly write: (line: string) => void;
   /** Requests that may be under way at once. */
   readonly inFlightMax: number;
+  /** An answer to a conversation that is longer is replaced by an error. */
+  readonly responseBytesMax: number;
 }
 
 /** Things that should not happen, counted for the operator. */
@@ -121,8 +124,8 @@ export class ChildRouter {
     if (this.#closedBy === null) this.#options.write(JSON.stringify(notification));
   }
 
-  /** Takes one line of the child. @returns false when it is no JSON-RPC message. */
-  receive(line: string): boolean {
+  /** Takes one line of the child, which has that many bytes. @returns false when it is no JSON-RPC message. */
+  receive(line: string, bytes: number): boolean {
     let message: unknown;
     try {
       message = JSON.parse(line);
@@ -131,8 +134,8 @@ export class ChildRouter {
       return false;
     }
     // Batches exist in revision 2025-03-26 only; a child of that revision may answer with one.
-    if (Array.isArray(message)) return message.map((one) => this.#take(one)).every(Boolean);
-    return this.#take(message);
+    if (Array.isArray(message)) return message.map((one) => this.#take(one, bytes)).every(Boolean);
+    return this.#take(message, bytes);
   }
 
   /** Fails what is under way and refuses what comes. */
@@ -151,10 +154,10 @@ export class ChildRouter {
     for (const [id, entry] of Array.from(this.#inFlight)) if (entry.owner === owner) this.#abandon(id);
   }
 
-  #take(value: unknown): boolean {
+  #take(value: unknown, bytes: number): boolean {
     switch (shapeOf(value)) {
       case 'response':
-        this.#takeResponse(value as { id: JsonRpcId | null } & JsonRpcMessage);
+        this.#takeResponse(value as { id: JsonRpcId | null } & JsonRpcMessage, bytes);
         return true;
       case 'notification':
         this.#takeNotification(value as JsonRpcNotification);
@@ -168,12 +171,14 @@ export class ChildRouter {
     }
   }
 
-  #takeResponse(message: { id: JsonRpcId | null } & JsonRpcMessage): void {
+  #takeResponse(message: { id: JsonRpcId | null } & JsonRpcMessage, bytes: number): void {
     const entry = typeof message.id === 'number' ? this.#settle(message.id) : undefined;
     if (entry === undefined) {
       this.odd.strayResponses += 1;
       return;
     }
+    const bytesMax = this.#options.responseBytesMax;
+    if (bytes > bytesMax && entry.method !== 'initialize') return entry.resolve(toTooLarge(entry, bytesMax));
     // The parsed message is ours alone, so the original id goes into it rather than into a copy.
     message.id = entry.id;
     entry.resolve(message as JsonRpcResponse);
@@ -230,17 +235,15 @@ export class ChildRouter {
     const owner = this.#soleOwner();
     const entry = owner === null ? null : this.#newestOf(owner);
     const listener = entry?.listener ?? [...(owner?.listeners ?? [])].at(-1);
+    const refuse = (code: number, message: string): void =>
+      this.#answer({ jsonrpc: '2.0', id: request.id, error: { code, message } });
     if (listener === undefined) {
       this.odd.unattributed += 1;
-      const message = 'no conversation that could answer this is under way';
-      return this.#answer({ jsonrpc: '2.0', id: request.id, error: { code: -32601, message } });
+      return refuse(-32601, 'no conversation that could answer this is under way');
     }
     listener.onServerRequest(request).then(
       (response) => this.#answer({ ...response, id: request.id }),
-      () => {
-        const error = { code: -32603, message: 'the client could not be asked' };
-        this.#answer({ jsonrpc: '2.0', id: request.id, error });
-      },
+      () => refuse(-32603, 'the client could not be asked'),
     );
   }
 

@@ -22,6 +22,10 @@ export interface McpChildOptions {
   readonly startupTimeoutMs: number;
   readonly inFlightMax: number;
   readonly lineBytesMax?: number;
+  /** A longer answer is replaced by an error; the child lives on. */
+  readonly responseBytesMax: number;
+  /** Asked before each request of a conversation. @throws AppError RATE_LIMIT_EXCEEDED */
+  readonly takeRequest: () => void;
   /** A logger that names service and instance already. */
   readonly log: Logger;
 }
@@ -54,7 +58,11 @@ export async function startMcpChild(options: McpChildOptions): Promise<McpChild>
   const { command, mark, log, lineBytesMax = lineBytesMaxDefault } = options;
   const child = spawnChild(command, mark);
   const pipe = createPipeWriter(child.stdin);
-  const router = new ChildRouter({ write: pipe.write, inFlightMax: options.inFlightMax });
+  const router = new ChildRouter({
+    write: pipe.write,
+    inFlightMax: options.inFlightMax,
+    responseBytesMax: options.responseBytesMax,
+  });
   const stderr = createStderrTail(child.stderr);
 
   const stop = (reason: AppError): Promise<void> => {
@@ -70,7 +78,8 @@ export async function startMcpChild(options: McpChildOptions): Promise<McpChild>
     const isText = bytes.indexOf(0, start) === -1 || bytes.indexOf(0, start) >= end;
     if (
       isText &&
-      (router.receive(bytes.toString('utf8', start, end)) || router.odd.garbage <= garbageLinesMax)
+      (router.receive(bytes.toString('utf8', start, end), end - start) ||
+        router.odd.garbage <= garbageLinesMax)
     )
       return;
     recycle('garbage');
@@ -103,7 +112,7 @@ export async function startMcpChild(options: McpChildOptions): Promise<McpChild>
       get hasSubscriptions() {
         return [...router.owners].some(({ subscriptions }) => subscriptions.size > 0);
       },
-      connect: () => connectOwner(router, server),
+      connect: () => connectOwner(router, server, options.takeRequest),
     };
   } catch (error) {
     log.warn('a child did not start', {

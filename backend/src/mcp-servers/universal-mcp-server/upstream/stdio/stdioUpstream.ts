@@ -14,6 +14,7 @@ import { abortable } from '../../protocol/abortable.js';
 import { legacyRevisions } from '../../protocol/revisions.js';
 import type { ClientTerms, ConnectionTerms, ProbeOutcome, Upstream } from '../upstream.js';
 import { probeByListing } from '../probeByListing.js';
+import { createRequestBudget } from '../requestBudget.js';
 import { createChildPool, type ChildKey, type ChildPool } from './childPool.js';
 import { openDataDir, toChildCommand, type CommandPlaces } from './childCommand.js';
 import { lockDataDir } from './dataDirLock.js';
@@ -49,6 +50,7 @@ export function createStdioUpstream(options: StdioUpstreamOptions): StdioUpstrea
   });
   const isolation = mode === 'dynamic' && stdio.isolation === 'shared' ? 'per-instance' : stdio.isolation;
   let childCount = 0;
+  const takeRequest = createRequestBudget(definition.limits);
 
   const keepsFiles = usesDataDir(stdio) && isolation !== 'per-session';
 
@@ -64,6 +66,8 @@ export function createStdioUpstream(options: StdioUpstreamOptions): StdioUpstrea
         client: isShared ? sharedTerms : terms.client,
         startupTimeoutMs: stdio.startupTimeoutMs,
         inFlightMax: inFlightMaxPerChild,
+        responseBytesMax: definition.limits.maxResponseBytes,
+        takeRequest,
         log: log.child({ instance: instance.id }),
       });
       void child.ended.then(() => lock?.release());
