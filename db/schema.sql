@@ -409,12 +409,24 @@ CREATE TABLE portolan.service_settings (
     version integer DEFAULT 1 NOT NULL,
     updated_by uuid,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    shared_identity text,
+    shared_checked_at timestamp with time zone,
+    shared_updated_at timestamp with time zone,
+    CONSTRAINT service_settings_shared_identity_check CHECK ((char_length(shared_identity) <= 200)),
     CONSTRAINT shared_is_whole CHECK ((num_nonnulls(shared_method, sealed_shared_credential) = ANY (ARRAY[0, 2])))
 );
 
 ALTER TABLE ONLY portolan.service_settings FORCE ROW LEVEL SECURITY;
 
 ALTER TABLE portolan.service_settings OWNER TO portolan_owner;
+
+COMMENT ON COLUMN portolan.service_settings.is_enabled IS 'For the control plane, which lets an admin switch a service off; until then the config file alone decides.';
+
+COMMENT ON COLUMN portolan.service_settings.sealed_admin_config IS 'For the control plane, which lets an admin set values beyond the config file; until then nobody writes or reads it.';
+
+COMMENT ON COLUMN portolan.service_settings.shared_revision IS 'The highest revision ever sealed for the row; it stays when the credential is deleted, so that none is used twice.';
+
+COMMENT ON COLUMN portolan.service_settings.shared_checked_at IS 'When the service accepted it; null when there was nothing to check it against.';
 
 CREATE FUNCTION portolan.read_service_settings(p_service text) RETURNS SETOF portolan.service_settings
     LANGUAGE sql STABLE SECURITY DEFINER

@@ -16,7 +16,7 @@ import {
   setOverrides,
 } from '../../backend/src/stores/instancesStore.js';
 import { deleteDataKeysOfUser, insertDataKey } from '../../backend/src/stores/keysStore.js';
-import { saveServiceSettings } from '../../backend/src/stores/serviceSettingsStore.js';
+import { saveSharedCredential } from '../../backend/src/stores/serviceSettingsStore.js';
 import { openSession, revokeSession } from '../../backend/src/stores/sessionsStore.js';
 import { recordLogin, setPasswordHash, updateUser, type User } from '../../backend/src/stores/usersStore.js';
 import { waitUntil } from '../support/eventually.js';
@@ -200,13 +200,17 @@ it('tells the registry of settings and of system keys, and the event stream of a
   const settings = {
     id: randomUUID(),
     service: 'figma',
-    isEnabled: false,
-    adminConfig: null,
-    sharedCredential: null,
+    credential: {
+      method: 'key',
+      revision: 1,
+      sealed: randomBytes(9),
+      identityLabel: null,
+      checkedAt: null,
+    },
     version: 0,
     updatedBy: alice.id,
   };
-  expect(await hear(() => asAdmin((client) => saveServiceSettings(client, settings)))).toEqual([
+  expect(await hear(() => asAdmin((client) => saveSharedCredential(client, settings)))).toEqual([
     { channel: 'portolan_registry', payload: 'figma' },
   ]);
   const systemKey = { id: randomUUID(), userId: null, kekId: 'k1', wrapped: randomBytes(9) };

@@ -41,7 +41,7 @@ describe('the catalog and the health of services', () => {
     const { status, body } = await alice.call('GET', '/api/v1/catalog');
     expect(status).toBe(200);
     const services = body.services as Record<string, unknown>[];
-    expect(services.map(({ id }) => id)).toEqual(['away', 'maybe', 'notes', 'off', 'plain']);
+    expect(services.map(({ id }) => id)).toEqual(['away', 'common', 'maybe', 'notes', 'off', 'plain']);
     expect(services.find(({ id }) => id === 'notes')).toMatchObject({
       title: 'Notes',
       kind: 'api',
@@ -117,6 +117,7 @@ describe('the catalog and the health of services', () => {
     const list = await alice.call('GET', '/api/v1/services');
     expect(list.body.services).toMatchObject([
       { name: 'away', isAvailable: false },
+      { name: 'common', isAvailable: false },
       { name: 'maybe', isAvailable: false },
       { name: 'notes', title: 'Notes', kind: 'api', isAvailable: true },
       { name: 'off', enabled: false, isAvailable: false },

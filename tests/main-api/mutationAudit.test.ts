@@ -27,6 +27,7 @@ interface Case {
 const nowhere = '00000000-0000-4000-8000-000000000000';
 const email = (): string => `${randomUUID()}@example.com`;
 const notes = '/api/v1/services/notes';
+const sharedOfCommon = '/api/v1/services/common/shared-credential';
 
 /** Somebody with a ready instance of `notes`. */
 async function aNotesUser(api: OpenedMainApi): Promise<Person> {
@@ -177,6 +178,19 @@ const cases: Readonly<Record<string, Case>> = {
   put_credential: {
     succeed: async (api) => (await aNotesUser(api)).put(`/api/v1/credentials/notes`, { apiKey: 'good-two' }),
     fail: async (api) => (await aNotesUser(api)).put(`/api/v1/credentials/notes`, { apiKey: 'bad-one' }),
+  },
+  put_shared_credential: {
+    succeed: async (api) => (await api.anAdmin()).put(sharedOfCommon, { apiKey: 'good-one' }),
+    fail: async (api) => (await api.anAdmin()).put(sharedOfCommon, { apiKey: 'bad-one' }),
+    actions: { success: 'shared_credential.stored', failure: 'shared_credential.refused' },
+  },
+  delete_shared_credential: {
+    succeed: async (api) => {
+      const admin = await api.anAdmin();
+      await admin.put(sharedOfCommon, { apiKey: 'good-one' });
+      return admin.delete(sharedOfCommon);
+    },
+    fail: async (api) => (await api.aPerson()).delete(sharedOfCommon),
   },
   delete_credential: {
     succeed: async (api) => (await aNotesUser(api)).delete(`/api/v1/credentials/notes`),

@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import type { InputField } from '../../backend/src/catalog/serviceDefinition.js';
 import { createCredentialOpener } from '../../backend/src/services/credentialOpener.js';
 import { createInstanceLookup } from '../../backend/src/services/instanceLookup.js';
 import type { SealedInstance } from '../../backend/src/services/instanceResolver.js';
@@ -15,7 +16,8 @@ function aService(change: Partial<Definition['credentials']> = {}): Definition {
     type: 'fields',
     label: 'API key',
     tokenField: 'key',
-  } as Definition['credentials']['methods'][number];
+    fields: [],
+  } as unknown as Definition['credentials']['methods'][number];
   return {
     name: 'notes',
     credentials: { scope: 'per-user', methods: [method], multiple: true, maxPerUser: 5, ...change },
@@ -23,6 +25,9 @@ function aService(change: Partial<Definition['credentials']> = {}): Definition {
     userOverrides: { allow: true, keys: ['region'], fields: [], merge: 'user-wins', allowTools: true },
   };
 }
+
+const field = (name: string, value: string | null, showIf = {}) =>
+  ({ name, default: value, showIf }) as InputField;
 
 async function sealedRow(site: Installation, made: MadeInstance): Promise<SealedInstance> {
   const found = await createInstanceLookup(site.db.pool('service')).byId(made.id, 'notes', { staged: false });
@@ -66,6 +71,66 @@ describe('opening a credential for a call', () => {
     const service = { ...aService(), adminConfig: { key: 'admin-default' } };
     using opener = createCredentialOpener({ definition: service, vault: site.vault, changes: noChanges });
     expect(() => opener.open(row)).toThrow(expect.objectContaining({ code: 'CREDENTIAL_MISSING' }));
+  });
+
+  it('A09 stops as well when what is stored is of the time when the service asked for none', async () => {
+    await using site = await openInstallation();
+    const made = await site.anInstance({ owner: await site.aUser(), fields: {}, method: 'none' });
+    using opener = createCredentialOpener({ definition: aService(), vault: site.vault, changes: noChanges });
+    const row = await sealedRow(site, made);
+    expect(() => opener.open(row)).toThrow(expect.objectContaining({ code: 'CREDENTIAL_MISSING' }));
+  });
+
+  it('I08 fills in the defaults of the file where neither admin nor user said anything', async () => {
+    await using site = await openInstallation();
+    const owner = await site.aUser();
+    const stored = await sealedRow(site, await site.anInstance({ owner, fields: { key: 'k' } }));
+    const service = aService();
+    const [method] = service.credentials.methods;
+    const definition: Definition = {
+      ...service,
+      credentials: {
+        ...service.credentials,
+        methods: [
+          {
+            ...method!,
+            fields: [
+              field('key', null),
+              field('kind', 'cloud'),
+              field('site', 'eu', { kind: 'cloud' }),
+              field('host', 'https://notes.example.com', { kind: 'server' }),
+            ],
+          },
+        ],
+      },
+      userOverrides: {
+        ...service.userOverrides,
+        keys: ['region', 'depth', 'page'],
+        fields: [field('region', 'west'), field('depth', '3'), field('page', null)],
+      },
+    };
+    using opener = createCredentialOpener({ definition, vault: site.vault, changes: noChanges });
+    // `region` is the admin's, `host` does not apply, `page` has no default.
+    expect(Object.fromEntries(opener.open(stored).fields)).toEqual({
+      key: 'k',
+      kind: 'cloud',
+      site: 'eu',
+      region: 'north',
+      flavour: 'plain',
+      depth: '3',
+    });
+    const other = await site.anInstance({
+      owner,
+      label: 'server',
+      fields: { key: 'k', kind: 'server' },
+      overrides: { depth: '9' },
+    });
+    expect(Object.fromEntries(opener.open(await sealedRow(site, other)).fields)).toMatchObject({
+      kind: 'server',
+      host: 'https://notes.example.com',
+      depth: '9',
+    });
+    expect(opener.open(await sealedRow(site, other)).fields.has('site')).toBe(false);
   });
 
   it("G02 refuses another user's record, another instance's, and one of another revision", async () => {

@@ -1,5 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { expect, it } from '@jest/globals';
+import type { Queryable } from '../../backend/src/database/queryable.js';
 import { withUser } from '../../backend/src/database/withUser.js';
 import {
   beatRing,
@@ -13,9 +14,12 @@ import {
   takeDataKeysToRewrap,
 } from '../../backend/src/stores/keysStore.js';
 import {
-  readServiceSettings,
-  saveServiceSettings,
   findServiceSettings,
+  listSharedServices,
+  readServiceSettings,
+  readSystemDataKeys,
+  removeSharedCredential,
+  saveSharedCredential,
 } from '../../backend/src/stores/serviceSettingsStore.js';
 import { aUser } from '../support/rows.js';
 import { cloneDatabase } from '../support/testDatabase.js';
@@ -103,31 +107,54 @@ it('live processes and their rings are known', async () => {
   expect(await listRingHeartbeats(db.pool('api'), 0)).toEqual([]);
 });
 
-it('I08 settings of a service are an admin’s to write and the service’s to read, with the keys that open them', async () => {
+const aCredential = (revision: number) => ({
+  method: 'key',
+  revision,
+  sealed: randomBytes(30),
+  identityLabel: 'robot',
+  checkedAt: new Date(),
+});
+
+it('a shared credential is an admin’s to write and its service’s to read, with the keys that open it', async () => {
   await using db = await cloneDatabase();
   const api = db.pool('api');
   await api.transaction((client) => createInstall(client, anInstall()));
   const admin = await aUser(api, { role: 'admin' });
-  const settings = {
-    id: randomUUID(),
-    service: 'figma',
-    isEnabled: true,
-    adminConfig: { revision: 1, sealed: randomBytes(30) },
-    sharedCredential: { method: 'key', revision: 1, sealed: randomBytes(30) },
-    updatedBy: admin.id,
-  };
-  const save = (version: number, scope: 'self' | 'admin' = 'admin') =>
-    withUser(api, { userId: admin.id, scope }, (client) =>
-      saveServiceSettings(client, { ...settings, version }),
+  const id = randomUUID();
+  const as = <T>(work: (client: Queryable) => Promise<T>, scope: 'self' | 'admin' = 'admin') =>
+    withUser(api, { userId: admin.id, scope }, work);
+  const save = (version: number, revision: number, scope: 'self' | 'admin' = 'admin') =>
+    as(
+      (client) =>
+        saveSharedCredential(client, {
+          id,
+          service: 'figma',
+          credential: aCredential(revision),
+          updatedBy: admin.id,
+          version,
+        }),
+      scope,
     );
-  await expect(save(0, 'self')).rejects.toMatchObject({ code: '42501' });
-  expect(await save(0)).toMatchObject({ version: 1 });
-  expect(await save(0)).toBeNull();
-  expect(await save(1)).toMatchObject({ version: 2 });
-  const { updatedBy: _, ...stored } = { ...settings, version: 2 };
+  await expect(save(0, 1, 'self')).rejects.toMatchObject({ code: '42501' });
+  expect(await save(0, 1)).toMatchObject({ version: 1, lastSharedRevision: 1 });
+  expect(await save(0, 2)).toBeNull();
+  // A revision is never used twice, or an old record could be put back in the place of a newer one.
+  expect(await save(1, 1)).toBeNull();
+  const stored = await save(1, 2);
+  expect(stored).toMatchObject({ version: 2, sharedCredential: { revision: 2, identityLabel: 'robot' } });
   expect(await findServiceSettings(api, 'figma')).toEqual(stored);
-  const read = await readServiceSettings(db.pool('service'), 'figma');
-  expect(read.settings).toEqual(stored);
-  expect(read.dataKeys).toHaveLength(1);
-  expect((await readServiceSettings(db.pool('service'), 'github')).settings).toBeNull();
+  expect(await listSharedServices(api)).toEqual(['figma']);
+  const service = db.pool('service');
+  expect(await readServiceSettings(service, 'figma')).toEqual(stored);
+  expect(await readServiceSettings(service, 'github')).toBeNull();
+  expect(await readSystemDataKeys(service)).toHaveLength(1);
+  const remove = () => as((client) => removeSharedCredential(client, 'figma', admin.id));
+  expect(await remove()).toBe(true);
+  expect(await remove()).toBe(false);
+  expect(await readServiceSettings(service, 'figma')).toMatchObject({
+    sharedCredential: null,
+    lastSharedRevision: 2,
+  });
+  expect(await save(3, 2)).toBeNull();
+  expect(await save(3, 3)).toMatchObject({ version: 4 });
 });

@@ -29,7 +29,12 @@ export interface ConnectedSite extends AsyncDisposable {
   readonly registry: ServiceRegistry;
   /** The folder that the registry reads; `registry.reload()` after a change. */
   readonly mcpPortsDir: string;
-  readonly edges: { readonly notes: ProbeEdge; readonly plain: ProbeEdge; readonly maybe: ProbeEdge };
+  readonly edges: {
+    readonly notes: ProbeEdge;
+    readonly plain: ProbeEdge;
+    readonly maybe: ProbeEdge;
+    readonly common: ProbeEdge;
+  };
   readonly keys: SigningKeys;
   readonly vault: CredentialVault;
   readonly probes: ProbeClient;
@@ -53,9 +58,10 @@ export async function openConnectedSite(): Promise<ConnectedSite> {
     notes: await edgeOf('notes'),
     plain: await edgeOf('plain'),
     maybe: await edgeOf('maybe'),
+    common: await edgeOf('common'),
   };
   for (const [name, config] of Object.entries(
-    configs(edges.notes.port, edges.plain.port, edges.maybe.port),
+    configs(edges.notes.port, edges.plain.port, edges.maybe.port, edges.common.port),
   )) {
     writeService(mcpPortsDir, name, config);
   }
@@ -116,7 +122,12 @@ export function writeService(mcpPortsDir: string, name: string, config: object):
   );
 }
 
-function configs(notesPort: number, plainPort: number, maybePort: number): Record<string, object> {
+function configs(
+  notesPort: number,
+  plainPort: number,
+  maybePort: number,
+  commonPort: number,
+): Record<string, object> {
   const api = {
     baseUrl: 'https://notes.example.com',
     headers: { Authorization: { $userToken: 'Bearer {{token}}' } },
@@ -181,6 +192,15 @@ function configs(notesPort: number, plainPort: number, maybePort: number): Recor
         headers: { Authorization: { $userToken: 'Bearer {{token}}', omitIfEmpty: true } },
       },
       credentials: { scope: 'per-user-optional', methods: [keyMethod] },
+    },
+    // An admin sets one key for everybody.
+    common: {
+      title: 'Common',
+      kind: 'api',
+      port: commonPort,
+      instancePrefix: 'cmn',
+      api,
+      credentials: { scope: 'shared', methods: [keyMethod] },
     },
     // Nothing listens on its port.
     away: {

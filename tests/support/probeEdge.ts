@@ -15,6 +15,7 @@ import type { ChangeSource, SealedInstance } from '../../backend/src/services/in
 import { verifyInternalCall } from '../../backend/src/services/internalCalls.js';
 import type { VerificationKeys } from '../../backend/src/services/jwtKeys.js';
 import type { ProbeAnswer } from '../../backend/src/services/probeClient.js';
+import { readSystemDataKeys } from '../../backend/src/stores/serviceSettingsStore.js';
 import type { Installation } from './installation.js';
 
 export interface SeenProbe {
@@ -37,18 +38,23 @@ export async function startProbeEdge(
   keys: VerificationKeys,
   getDefinition: () => ServiceDefinition,
 ): Promise<ProbeEdge> {
-  const lookup = createInstanceLookup(site.db.pool('service'));
+  const pool = site.db.pool('service');
   const seen: SeenProbe[] = [];
   let behaviour: (probe: SeenProbe) => Promise<ProbeAnswer> | ProbeAnswer = byCredential;
 
   const answer = async (request: IncomingMessage): Promise<{ status: number; body: unknown }> => {
     const definition = getDefinition();
-    const path = /^\/internal\/v1\/instances\/([0-9a-f-]{36})\/probe$/.exec(request.url ?? '');
+    const [, kind, id] = /^\/internal\/v1\/([a-z-]+)\/([0-9a-f-]{36})\/probe$/.exec(request.url ?? '') ?? [];
     const bearer = request.headers.authorization?.replace('Bearer ', '') ?? '';
     const { instanceId } = verifyInternalCall(keys, bearer, definition.name);
-    if (path?.[1] !== instanceId || request.method !== 'POST') return { status: 404, body: {} };
-    const { staged } = JSON.parse(await readText(request)) as { staged: boolean };
-    const sealed = await lookup.byId(instanceId, definition.name, { staged });
+    if (id !== instanceId || request.method !== 'POST') return { status: 404, body: {} };
+    const body = JSON.parse(await readText(request)) as ProbeBody;
+    const { staged = false } = body;
+    const lookup = createInstanceLookup(pool, definition.credentials.scope);
+    const sealed =
+      kind === 'instances'
+        ? await lookup.byId(instanceId, definition.name, { staged })
+        : toCandidate(instanceId, definition.name, body, await readSystemDataKeys(pool));
     if (sealed === null) return { status: 404, body: {} };
     const probe = { instanceId, staged, fields: openFields(site, definition, sealed) };
     seen.push(probe);
@@ -74,6 +80,40 @@ export async function startProbeEdge(
   };
 }
 
+/** What the main API tells: whether the staged one is meant, or the whole of a credential to share. */
+interface ProbeBody {
+  readonly staged?: boolean;
+  readonly method?: string;
+  readonly revision?: number;
+  readonly sealed?: string;
+  readonly userId?: string;
+}
+
+function toCandidate(
+  id: string,
+  service: string,
+  { method, revision, sealed, userId }: ProbeBody,
+  dataKeys: Awaited<ReturnType<typeof readSystemDataKeys>>,
+): SealedInstance {
+  return {
+    id,
+    userId: userId ?? '',
+    service,
+    label: 'shared',
+    epoch: 0,
+    state: 'checking',
+    isActive: true,
+    expiresAt: null,
+    credentialMethod: method ?? null,
+    credentialRevision: revision ?? 0,
+    sealedCredential: Buffer.from(sealed ?? '', 'base64'),
+    overridesRevision: 0,
+    sealedOverrides: null,
+    dataKeys: [],
+    sharedRow: { id, dataKeys },
+  };
+}
+
 function byCredential({ fields }: SeenProbe): ProbeAnswer {
   const key = fields.get('token');
   if (key === undefined) return { outcome: 'accepted' };
@@ -89,7 +129,7 @@ function openFields(
   sealed: SealedInstance,
 ): ReadonlyMap<string, string> {
   using opener = createCredentialOpener({ definition, vault: site.vault, changes: neverUp });
-  return opener.open(sealed).fields;
+  return opener.openOnce(sealed).fields;
 }
 
 async function readText(request: IncomingMessage): Promise<string> {

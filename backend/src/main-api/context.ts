@@ -24,6 +24,7 @@ import { createReadiness, type Readiness } from '../services/readiness.js';
 import { createServiceAvailability } from '../services/serviceAvailability.js';
 import { createSessions, type Sessions } from '../services/sessions.js';
 import { createSetupCode } from '../services/setupCode.js';
+import { createSharedCredentials, type SharedCredentials } from '../services/sharedCredentials.js';
 import { createUsers, type Users } from '../services/users.js';
 import type { VaultGate } from '../services/vaultKeys.js';
 import type { ApiKeyCheck } from '../stores/apiKeysStore.js';
@@ -61,6 +62,7 @@ export interface AppContext extends AsyncDisposable {
   readonly invites: Invites;
   readonly firstAdmin: FirstAdmin;
   readonly instanceManager: InstanceManager;
+  readonly sharedCredentials: SharedCredentials;
   readonly catalogReader: CatalogReader;
   readonly readiness: Readiness;
 }
@@ -82,6 +84,8 @@ export function createContext(resources: Resources): AppContext {
     keyChecks.forgetUser(userId);
   };
   const probes = createProbeClient({ config, sign: (call) => signInternalCall(signingKeys, call) });
+  const credentialVault = createCredentialVault(vault);
+  const instanceParts = { pool, registry, vault: credentialVault, probes, publicUrl: config.publicUrl, now };
 
   return {
     config,
@@ -110,14 +114,8 @@ export function createContext(resources: Resources): AppContext {
       newId,
       onIssued: () => log.info('a new set-up code lies in the state directory, in the file setup-code'),
     }),
-    instanceManager: createInstanceManager({
-      pool,
-      registry,
-      vault: createCredentialVault(vault),
-      probes,
-      publicUrl: config.publicUrl,
-      now,
-    }),
+    instanceManager: createInstanceManager(instanceParts),
+    sharedCredentials: createSharedCredentials({ ...instanceParts, newId }),
     catalogReader: createCatalogReader({
       pool,
       registry,

@@ -9,6 +9,7 @@ import { createHealthRoutes } from './routes/healthRoutes.js';
 import { createInstancesRoutes } from './routes/instancesRoutes.js';
 import { createMeRoutes } from './routes/meRoutes.js';
 import { createReferenceRoutes } from './routes/referenceRoutes.js';
+import { createSharedCredentialRoutes } from './routes/sharedCredentialRoutes.js';
 import { createUsersRoutes } from './routes/usersRoutes.js';
 
 export interface Routes {
@@ -29,6 +30,7 @@ export function createRoutes(ctx: AppContext): Routes {
     ...createCatalogRoutes(ctx),
     ...createInstancesRoutes(ctx),
     ...createCredentialsRoutes(ctx),
+    ...createSharedCredentialRoutes(ctx),
   ];
   return { routes, document };
 }

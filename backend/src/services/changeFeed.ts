@@ -34,6 +34,7 @@ export function startChangeFeed(options: ChangeFeedOptions): ChangeFeed {
       case 'portolan_users':
         return tell({ kind: 'user', userId: payload });
       case 'portolan_registry':
+        tell({ kind: 'service', service: payload === '' ? null : payload });
         return tellRegistry();
       case 'portolan_events':
     }

@@ -29,6 +29,7 @@ export function createCheckCache<Check extends { readonly userId: string }>(
   const stop = changes.onChange((change) => {
     switch (change.kind) {
       case 'instance':
+      case 'service':
         return;
       case 'user':
         forgetUser(change.userId);

@@ -25,7 +25,10 @@ export interface CredentialInput {
 
 const nothing: CredentialInput = { methodId: 'none', fields: new Map(), isCredential: false };
 
-/** @throws AppError INVALID_REQUEST that names each wrong field, with the setup instructions beside it. */
+/**
+ * A user's own credential.
+ * @throws AppError INVALID_REQUEST that names each wrong field, with the setup instructions beside it.
+ */
 export function toCredentialInput(
   definition: ServiceDefinition,
   given: GivenCredential,
@@ -40,12 +43,22 @@ export function toCredentialInput(
     if (free !== undefined) return { ...nothing, methodId: free.id };
     if (scope === 'per-user-optional') return nothing;
   }
+  return readCredential(definition, given, publicUrl);
+}
+
+/** The same whoever gives it, a user or an admin for all of them. @throws AppError INVALID_REQUEST */
+export function readCredential(
+  definition: ServiceDefinition,
+  given: GivenCredential,
+  publicUrl: URL,
+): CredentialInput {
   const refuse = (wrong: readonly InvalidField[], why: string): never => {
     const setup = toSetupInstructions(definition, publicUrl);
     throw new AppError('INVALID_REQUEST', why, {
       publicDetail: wrong.map(({ message }) => message).join('; '),
       fields: wrong,
-      extensions: toSetupExtension(setup),
+      // An admin who fills in the form for everybody is at the right place already.
+      ...(definition.credentials.scope === 'shared' ? {} : { extensions: toSetupExtension(setup) }),
     });
   };
   const method = findMethod(definition, given, refuse);

@@ -1,16 +1,19 @@
 /**
- * Opens what an instance's owner sealed, for one call, and lays the effective values over each other: the admin's, then
- * the user's credential and overrides (03 rule 5). Only the DEK (≤60 s) and the values of an instance in use (≤5 s since
- * the last use) stay in memory, and none of it outlives a change of the instance or of its owner (12.17).
+ * Opens what an instance's owner sealed, for one call, and lays the effective values over each other: the defaults of the
+ * service's file, the admin's values, then the user's overrides and credential (03 rule 5). Where the scope is `shared`
+ * the credential is the one that an admin sealed for all users; nowhere else is that one looked at (12.19, A09). Only the
+ * DEK (≤60 s) and the values of an instance in use (≤5 s since the last use) stay in memory, and none of it outlives a
+ * change of the instance, of its owner or of the service's settings (12.17).
  */
 import { LRUCache } from 'lru-cache';
-import type { ServiceDefinition } from '../catalog/serviceDefinition.js';
+import type { CredentialMethod, ServiceDefinition } from '../catalog/serviceDefinition.js';
 import { AppError } from '../errors/appError.js';
 import { unwrapDek, type Dek } from '../vault/dataKey.js';
-import { open, readDekId } from '../vault/sealedRecord.js';
+import { open, readDekId, type RecordBinding } from '../vault/sealedRecord.js';
 import type { CredentialValues } from './credentialValues.js';
 import type { ChangeSource, SealedInstance } from './instanceResolver.js';
-import { toRecordBinding } from './recordBindings.js';
+import { findDefaults } from './fieldDefaults.js';
+import { toRecordBinding, toSharedBinding } from './recordBindings.js';
 import { parseFieldValues, type FieldValues } from './sealedValues.js';
 import type { VaultGate } from './vaultKeys.js';
 
@@ -20,6 +23,8 @@ export interface CredentialOpener extends Disposable {
    * CREDENTIAL_UNREADABLE, SEALED.
    */
   open(instance: SealedInstance): CredentialValues;
+  /** The same, and nothing is kept: for what is only being checked. */
+  openOnce(instance: SealedInstance): CredentialValues;
 }
 
 export interface CredentialOpenerOptions {
@@ -27,6 +32,8 @@ export interface CredentialOpenerOptions {
   readonly vault: VaultGate;
   readonly changes: ChangeSource;
 }
+
+type DataKeys = SealedInstance['dataKeys'];
 
 const dekAgeMsMax = 60_000;
 const valuesIdleMsMax = 5_000;
@@ -51,31 +58,27 @@ export function createCredentialOpener({
       for (const key of Array.from(opened.keys())) if (key.startsWith(change.instanceId)) opened.delete(key);
       return;
     }
+    if (change.kind === 'service' && change.service !== null && change.service !== definition.name) return;
     deks.clear();
     opened.clear();
   });
 
-  const dekOf = (instance: SealedInstance, record: Buffer): Dek => {
+  const dekOf = (keys: DataKeys, binding: RecordBinding, record: Buffer): Dek => {
     const id = readDekId(record);
-    const known = deks.get(id);
+    // Whose DEK it is lies in the key as well: one that was unwrapped for a user is never taken for the system's.
+    const key = `${binding.userId}/${id}`;
+    const known = deks.get(key);
     if (known !== undefined) return known;
-    const row = instance.dataKeys.find((key) => key.id === id);
+    const row = keys.find((one) => one.id === id);
     if (row === undefined) throw new AppError('CREDENTIAL_UNREADABLE', `DEK ${id} of the owner is gone`);
     const { ring, installId } = vault.keys();
-    const fresh = unwrapDek(ring, installId, { ...row, ownerId: instance.userId });
-    deks.set(id, fresh);
+    const fresh = unwrapDek(ring, installId, { ...row, ownerId: binding.userId });
+    deks.set(key, fresh);
     return fresh;
   };
 
-  const openColumn = (
-    instance: SealedInstance,
-    column: 'sealed_credential' | 'sealed_overrides',
-    record: Buffer | null,
-    revision: number,
-  ): FieldValues => {
-    if (record === null) return new Map();
-    const binding = toRecordBinding(vault.keys().installId, column, instance, revision);
-    const plaintext = open(dekOf(instance, record), record, binding);
+  const openRecord = (record: Buffer, keys: DataKeys, binding: RecordBinding): FieldValues => {
+    const plaintext = open(dekOf(keys, binding, record), record, binding);
     try {
       return parseFieldValues(plaintext);
     } finally {
@@ -83,24 +86,46 @@ export function createCredentialOpener({
     }
   };
 
+  const openCredential = (instance: SealedInstance): FieldValues => {
+    const { sealedCredential: record, credentialRevision: revision, sharedRow } = instance;
+    const { installId } = vault.keys();
+    if (record === null) return new Map();
+    if (definition.credentials.scope !== 'shared') {
+      const binding = toRecordBinding(installId, 'sealed_credential', instance, revision);
+      return openRecord(record, instance.dataKeys, binding);
+    }
+    if (sharedRow === undefined) {
+      throw new AppError(
+        'CREDENTIAL_UNREADABLE',
+        'the shared credential came without the row that it is sealed for',
+      );
+    }
+    return openRecord(record, sharedRow.dataKeys, toSharedBinding(installId, sharedRow, revision));
+  };
+
+  const openOverrides = (instance: SealedInstance): FieldValues => {
+    const { sealedOverrides: record, overridesRevision: revision } = instance;
+    if (record === null || !definition.userOverrides.allow) return new Map();
+    const binding = toRecordBinding(vault.keys().installId, 'sealed_overrides', instance, revision);
+    const { keys } = definition.userOverrides;
+    return new Map(
+      [...openRecord(record, instance.dataKeys, binding)].filter(([name]) => keys.includes(name)),
+    );
+  };
+
   const openFresh = (instance: SealedInstance): CredentialValues => {
-    const { scope, methods } = definition.credentials;
+    const { methods } = definition.credentials;
     const method = methods.find(({ id }) => id === instance.credentialMethod) ?? null;
-    const needsNone = method?.type === 'none' || scope !== 'per-user';
-    if (instance.sealedCredential === null && !needsNone) {
+    if (isCredentialMissing(definition, method, instance)) {
       throw new AppError('CREDENTIAL_MISSING', `instance ${instance.id} has no credential`);
     }
-    const { sealedCredential, credentialRevision, sealedOverrides, overridesRevision } = instance;
-    const credential = openColumn(instance, 'sealed_credential', sealedCredential, credentialRevision);
-    const { allow, keys, merge } = definition.userOverrides;
-    const overrides = allow
-      ? [...openColumn(instance, 'sealed_overrides', sealedOverrides, overridesRevision)].filter(([name]) =>
-          keys.includes(name),
-        )
-      : [];
+    const stored = openCredential(instance);
+    const credential = [...findDefaults(method?.fields ?? [], stored), ...stored];
+    const own = openOverrides(instance);
+    const { fields: settings, merge } = definition.userOverrides;
     const admin = Object.entries(definition.adminConfig);
-    const layers = merge === 'user-wins' ? [...admin, ...overrides] : [...overrides, ...admin];
-    const fields = new Map([...layers, ...credential]);
+    const layers = merge === 'user-wins' ? [...admin, ...own] : [...own, ...admin];
+    const fields = new Map([...findDefaults(settings, new Map(layers)), ...layers, ...credential]);
     const token = method?.tokenField == null ? null : (fields.get(method.tokenField) ?? null);
     return { token, fields };
   };
@@ -114,6 +139,7 @@ export function createCredentialOpener({
       if (changes.isUp) opened.set(key, values);
       return values;
     },
+    openOnce: openFresh,
     [Symbol.dispose]() {
       clearInterval(sweep);
       stop();
@@ -121,4 +147,23 @@ export function createCredentialOpener({
       opened.clear();
     },
   };
+}
+
+/** Nothing stands in for a credential that a service needs: not the admin's values, not another user's (A09). */
+function isCredentialMissing(
+  { credentials: { scope, methods } }: Pick<ServiceDefinition, 'credentials'>,
+  method: CredentialMethod | null,
+  { sealedCredential, credentialMethod }: SealedInstance,
+): boolean {
+  switch (scope) {
+    case 'none':
+    case 'per-user-optional':
+      return false;
+    case 'shared':
+      return sealedCredential === null && methods.some(({ type }) => type !== 'none');
+    case 'per-user':
+      if (method?.type === 'none') return false;
+      // Stored while the service asked for none: an empty record is no credential.
+      return sealedCredential === null || (method === null && credentialMethod === 'none');
+  }
 }

@@ -1,7 +1,7 @@
 /**
- * The sealing side of the vault in the main API: credentials, overrides and instance ids of a user under that user's DEK.
- * It also opens what its owner may see again: the instance id and the names of the
- * fields that are set. Opening a credential for a call is `credentialOpener.ts`, in a service process.
+ * The sealing side of the vault in the main API: credentials, overrides and instance ids of a user under that user's DEK,
+ * what an admin shares under the system's. It also opens what its owner may see again: the instance id and the names of
+ * the fields that are set. Opening a credential for a call is `credentialOpener.ts`, in a service process.
  */
 import { randomBytes, randomUUID } from 'node:crypto';
 import { AppError } from '../errors/appError.js';
@@ -10,8 +10,9 @@ import { findDataKeys, insertDataKey } from '../stores/keysStore.js';
 import { lockForUser } from '../stores/userLocks.js';
 import { createDek, unwrapDek, wrapDek, type Dek } from '../vault/dataKey.js';
 import { createInstanceId, lookupDigest } from '../vault/instanceId.js';
-import { open, readDekId, seal } from '../vault/sealedRecord.js';
-import { toRecordBinding, type SealedColumn } from './recordBindings.js';
+import { systemOwner } from '../vault/keyWrapping.js';
+import { open, readDekId, seal, type RecordBinding } from '../vault/sealedRecord.js';
+import { toRecordBinding, toSharedBinding, type SealedColumn } from './recordBindings.js';
 import { encodeFieldValues, parseFieldValues, type FieldValues } from './sealedValues.js';
 import type { VaultGate } from './vaultKeys.js';
 
@@ -52,6 +53,19 @@ export interface CredentialVault {
     urlRevision: number,
   ): Promise<SealedInstanceId>;
   openInstanceId(db: Queryable, row: BoundRow, urlRevision: number, sealed: Buffer): Promise<string>;
+  /** A credential that an admin shares, for the row of the service's settings. */
+  sealShared(
+    db: Queryable,
+    row: { readonly id: string },
+    revision: number,
+    fields: FieldValues,
+  ): Promise<Buffer>;
+  openShared(
+    db: Queryable,
+    row: { readonly id: string },
+    revision: number,
+    sealed: Buffer,
+  ): Promise<FieldValues>;
 }
 
 /** All methods run inside the caller's transaction. Besides their own errors they throw SEALED. */
@@ -61,10 +75,11 @@ export function createCredentialVault(vault: VaultGate): CredentialVault {
     return unwrapDek(ring, installId, { ...row, ownerId });
   };
 
-  /** The user's newest DEK, made on first need; of parallel callers one makes it. */
+  /** The owner's newest DEK. A user's is made on first need, and of parallel callers one makes it; set-up made the system's. */
   const sealingDek = async (db: Queryable, userId: string): Promise<Dek> => {
-    const newest = (await findDataKeys(db, userId))[0];
+    const newest = (await keysOf(db, userId))[0];
     if (newest !== undefined) return unwrap(newest, userId);
+    if (userId === systemOwner) throw new AppError('SEALED', 'the database has no data key of the system');
     await lockForUser(db, 'data-key', userId);
     const meanwhile = (await findDataKeys(db, userId))[0];
     if (meanwhile !== undefined) return unwrap(meanwhile, userId);
@@ -78,64 +93,60 @@ export function createCredentialVault(vault: VaultGate): CredentialVault {
     return dek;
   };
 
-  const sealAt = async (
-    db: Queryable,
-    row: BoundRow,
-    column: SealedColumn,
-    revision: number,
-    plaintext: Buffer,
-  ): Promise<Buffer> => {
+  const sealAt = async (db: Queryable, place: RecordBinding, plaintext: Buffer): Promise<Buffer> => {
     try {
-      const dek = await sealingDek(db, row.userId);
-      return seal(
-        dek,
-        plaintext,
-        toRecordBinding(vault.keys().installId, column, row, revision),
-        randomBytes,
-      );
+      return seal(await sealingDek(db, place.userId), plaintext, place, randomBytes);
     } finally {
       plaintext.fill(0);
     }
   };
 
-  const openAt = async (
-    db: Queryable,
-    row: BoundRow,
-    column: SealedColumn,
-    revision: number,
-    record: Buffer,
-  ): Promise<Buffer> => {
+  const openAt = async (db: Queryable, place: RecordBinding, record: Buffer): Promise<Buffer> => {
     const dekId = readDekId(record);
-    const key = (await findDataKeys(db, row.userId)).find(({ id }) => id === dekId);
+    const key = (await keysOf(db, place.userId)).find(({ id }) => id === dekId);
     if (key === undefined) throw new AppError('CREDENTIAL_UNREADABLE', `DEK ${dekId} of the owner is gone`);
-    const binding = toRecordBinding(vault.keys().installId, column, row, revision);
-    return open(unwrap(key, row.userId), record, binding);
+    return open(unwrap(key, place.userId), record, place);
   };
+
+  const openFieldsAt = async (db: Queryable, place: RecordBinding, record: Buffer): Promise<FieldValues> => {
+    const plaintext = await openAt(db, place, record);
+    try {
+      return parseFieldValues(plaintext);
+    } finally {
+      plaintext.fill(0);
+    }
+  };
+
+  const placeOf = (row: BoundRow, column: SealedColumn, revision: number): RecordBinding =>
+    toRecordBinding(vault.keys().installId, column, row, revision);
 
   return {
     requireOpen() {
       vault.keys();
     },
-    sealFields: (db, row, column, revision, fields) =>
-      sealAt(db, row, column, revision, encodeFieldValues(fields)),
-    async openFields(db, row, column, revision, sealed) {
-      const plaintext = await openAt(db, row, column, revision, sealed);
-      try {
-        return parseFieldValues(plaintext);
-      } finally {
-        plaintext.fill(0);
-      }
-    },
+    sealFields: async (db, row, column, revision, fields) =>
+      sealAt(db, placeOf(row, column, revision), encodeFieldValues(fields)),
+    openFields: async (db, row, column, revision, sealed) =>
+      openFieldsAt(db, placeOf(row, column, revision), sealed),
     async createInstanceId(db, row, prefix, urlRevision) {
       const instanceId = createInstanceId(prefix, randomBytes);
       return {
         instanceId,
         lookup: lookupDigest(vault.keys().system.lookup, instanceId),
-        sealedUrl: await sealAt(db, row, 'sealed_url', urlRevision, Buffer.from(instanceId, 'utf8')),
+        sealedUrl: await sealAt(db, placeOf(row, 'sealed_url', urlRevision), Buffer.from(instanceId, 'utf8')),
       };
     },
     async openInstanceId(db, row, urlRevision, sealed) {
-      return (await openAt(db, row, 'sealed_url', urlRevision, sealed)).toString('utf8');
+      return (await openAt(db, placeOf(row, 'sealed_url', urlRevision), sealed)).toString('utf8');
     },
+    sealShared: async (db, row, revision, fields) =>
+      sealAt(db, toSharedBinding(vault.keys().installId, row, revision), encodeFieldValues(fields)),
+    openShared: async (db, row, revision, sealed) =>
+      openFieldsAt(db, toSharedBinding(vault.keys().installId, row, revision), sealed),
   };
+}
+
+/** The wrapped DEKs of a user, or of the system. */
+function keysOf(db: Queryable, ownerId: string): ReturnType<typeof findDataKeys> {
+  return findDataKeys(db, ownerId === systemOwner ? null : ownerId);
 }

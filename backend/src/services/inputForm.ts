@@ -5,6 +5,7 @@
 import { isHeaderSafe } from '../catalog/template.js';
 import type { InputField } from '../catalog/serviceDefinition.js';
 import type { InvalidField } from '../errors/appError.js';
+import { effectiveValue, isApplicable } from './fieldDefaults.js';
 
 export interface FormResult {
   /** The fields that apply and have a value, defaults included. */
@@ -24,15 +25,9 @@ export function readForm(
   for (const name of given.keys()) {
     if (!known.has(name)) wrong.push({ pointer: pointerOf(name), message: 'is no field of this service' });
   }
-  const entered = (field: InputField): string => given.get(field.name) || field.default || '';
-  const applies = (field: InputField): boolean =>
-    Object.entries(field.showIf).every(([name, value]) => {
-      const other = fields.find((one) => one.name === name);
-      return other !== undefined && entered(other) === value;
-    });
   for (const field of fields) {
-    const value = entered(field);
-    if (!applies(field)) {
+    const value = effectiveValue(field, given);
+    if (!isApplicable(field, fields, given)) {
       if (given.get(field.name)) {
         wrong.push({ pointer: pointerOf(field.name), message: 'does not apply to what else was entered' });
       }

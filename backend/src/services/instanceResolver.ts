@@ -5,6 +5,7 @@
  */
 import { LRUCache } from 'lru-cache';
 import { toAppError, type AppError } from '../errors/appError.js';
+import type { WrappedDataKey } from '../stores/instanceLookupStore.js';
 import { lookupDigest, parseInstanceId } from '../vault/instanceId.js';
 import type { ResolvedInstance } from './resolvedInstance.js';
 import type { VaultGate } from './vaultKeys.js';
@@ -18,7 +19,9 @@ export interface SealedInstance extends ResolvedInstance {
   readonly sealedCredential: Buffer | null;
   readonly sealedOverrides: Buffer | null;
   /** Every wrapped DEK of the owner; a sealed record names the one that it needs. */
-  readonly dataKeys: readonly { readonly id: string; readonly kekId: string; readonly wrapped: Buffer }[];
+  readonly dataKeys: readonly WrappedDataKey[];
+  /** Set when `sealedCredential` is one that an admin shares: the row that it is sealed for, and the system's DEKs. */
+  readonly sharedRow?: { readonly id: string; readonly dataKeys: readonly WrappedDataKey[] };
 }
 
 export interface InstanceLookup {
@@ -36,6 +39,8 @@ export interface ChangeSource {
 export type InstanceChange =
   | { readonly kind: 'instance'; readonly instanceId: string }
   | { readonly kind: 'user'; readonly userId: string }
+  /** An admin's settings of a service, or of all of them (null). */
+  | { readonly kind: 'service'; readonly service: string | null }
   /** The connection was lost or is back: anything may have changed meanwhile. */
   | { readonly kind: 'unknown' };
 
@@ -87,6 +92,10 @@ export function createInstanceResolver(options: InstanceResolverOptions): Instan
       case 'user':
         for (const [key, row] of Array.from(rows.entries()))
           if (row.userId === change.userId) rows.delete(key);
+        return;
+      case 'service':
+        for (const [key, row] of Array.from(rows.entries()))
+          if (change.service === null || row.service === change.service) rows.delete(key);
         return;
       case 'unknown':
         rows.clear();

@@ -87,6 +87,11 @@ export function createInstanceWatch(options: InstanceWatchOptions): InstanceWatc
       case 'user':
         void checkAll([...all].filter(({ known }) => known.userId === change.userId));
         return;
+      case 'service':
+        void checkAll(
+          [...all].filter(({ known }) => change.service === null || known.service === change.service),
+        );
+        return;
       case 'unknown':
         void checkAll([...all]);
     }

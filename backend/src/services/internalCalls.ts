@@ -9,7 +9,7 @@ import { jwtAlgorithm, type SigningKeys, type VerificationKeys } from './jwtKeys
 
 export interface InternalCall {
   readonly service: string;
-  /** The instance's uuid. */
+  /** The instance's uuid, or that of the settings whose shared credential is meant. */
   readonly instanceId: string;
 }
 

@@ -1,6 +1,6 @@
 /**
  * Asks the process of a service to check a credential against the real service (12.10). It goes over the loopback, carries
- * the instance's uuid and a signed statement of seconds, and no credential: the service process opens the record itself.
+ * the instance's uuid and a signed statement of seconds, and no plaintext: the service process opens the record itself.
  */
 import { Agent } from 'undici';
 import { z } from 'zod';
@@ -33,9 +33,22 @@ export interface ProbeRequest {
   readonly methodId: string;
 }
 
+/** A shared credential that is not stored yet, sealed for the row and revision that it will have. */
+export interface SharedProbeRequest {
+  /** The uuid of the service's settings. */
+  readonly settingsId: string;
+  readonly methodId: string;
+  readonly revision: number;
+  readonly sealed: Buffer;
+  /** The admin for whom it is checked, as the audit of the use says. */
+  readonly userId: string;
+}
+
 export interface ProbeClient extends AsyncDisposable {
   /** Never throws. */
   probe(definition: ServiceDefinition, request: ProbeRequest): Promise<ProbeAnswer>;
+  /** Never throws. */
+  probeShared(definition: ServiceDefinition, request: SharedProbeRequest): Promise<ProbeAnswer>;
 }
 
 export interface ProbeClientOptions {
@@ -52,38 +65,57 @@ export function createProbeClient({ config, sign }: ProbeClientOptions): ProbeCl
   const agent = new Agent({ connections: 16, pipelining: 1, connect: { timeout: 2_000 } });
   const host = toLoopback(config.hosts.service);
 
+  const ask = async (definition: ServiceDefinition, question: Question): Promise<ProbeAnswer> => {
+    const { name: service } = definition;
+    const { subject, methodId, collection } = question;
+    try {
+      const { statusCode, body } = await agent.request({
+        origin: `http://${host}:${definition.port + config.ports.serviceOffset}`,
+        path: `/internal/v1/${collection}/${subject}/probe`,
+        method: 'POST',
+        headers: {
+          authorization: `Bearer ${sign({ service, instanceId: subject })}`,
+          'content-type': 'application/json',
+          accept: 'application/json',
+        },
+        body: JSON.stringify(question.body),
+        signal: AbortSignal.timeout(timeLimitMs(definition, methodId) + slackMs),
+      });
+      const answer = await readCapped(body);
+      if (statusCode !== 200) return { outcome: 'away', reason: `the process answered ${statusCode}` };
+      const parsed = answerSchema.safeParse(JSON.parse(answer));
+      return parsed.success
+        ? parsed.data
+        : { outcome: 'away', reason: 'the process answered something else' };
+    } catch (error) {
+      // undici's messages may quote what was sent; its codes do not.
+      const code = error instanceof Error && 'code' in error ? String(error.code) : 'no answer';
+      return { outcome: 'away', reason: `the process could not be asked (${code})` };
+    }
+  };
+
   return {
-    async probe(definition, { instanceId, staged, methodId }) {
-      const { name: service } = definition;
-      try {
-        const { statusCode, body } = await agent.request({
-          origin: `http://${host}:${definition.port + config.ports.serviceOffset}`,
-          path: `/internal/v1/instances/${instanceId}/probe`,
-          method: 'POST',
-          headers: {
-            authorization: `Bearer ${sign({ service, instanceId })}`,
-            'content-type': 'application/json',
-            accept: 'application/json',
-          },
-          body: JSON.stringify({ staged }),
-          signal: AbortSignal.timeout(timeLimitMs(definition, methodId) + slackMs),
-        });
-        const answer = await readCapped(body);
-        if (statusCode !== 200) return { outcome: 'away', reason: `the process answered ${statusCode}` };
-        const parsed = answerSchema.safeParse(JSON.parse(answer));
-        return parsed.success
-          ? parsed.data
-          : { outcome: 'away', reason: 'the process answered something else' };
-      } catch (error) {
-        // undici's messages may quote what was sent; its codes do not.
-        const code = error instanceof Error && 'code' in error ? String(error.code) : 'no answer';
-        return { outcome: 'away', reason: `the process could not be asked (${code})` };
-      }
-    },
+    probe: (definition, { instanceId, staged, methodId }) =>
+      ask(definition, { collection: 'instances', subject: instanceId, methodId, body: { staged } }),
+    probeShared: (definition, { settingsId, methodId, revision, sealed, userId }) =>
+      ask(definition, {
+        collection: 'shared-credentials',
+        subject: settingsId,
+        methodId,
+        body: { method: methodId, revision, sealed: sealed.toString('base64'), userId },
+      }),
     async [Symbol.asyncDispose]() {
       await agent.destroy();
     },
   };
+}
+
+interface Question {
+  readonly collection: 'instances' | 'shared-credentials';
+  /** What the signed statement is about. */
+  readonly subject: string;
+  readonly methodId: string;
+  readonly body: object;
 }
 
 /** How long the probe of that method may take inside the process, the start of a child included. */

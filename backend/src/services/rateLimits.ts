@@ -30,6 +30,7 @@ const limits = {
   export: { points: 5, windowSeconds: 60, durable: true },
   import: { points: 5, windowSeconds: 60, durable: true },
   connect: { points: 5, windowSeconds: 60, durable: false },
+  authenticate: { points: 20, windowSeconds: 60, durable: false },
   write: { points: 120, windowSeconds: 60, durable: false },
 } as const satisfies Record<string, Limit>;
 

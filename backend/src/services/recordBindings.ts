@@ -1,7 +1,8 @@
 /**
- * Where each sealed column of an instance lies, as it is authenticated into the record (05, "Sealed record"). The sealing
- * and the opening side both read it here, so that they cannot differ.
+ * Where each sealed column lies, as it is authenticated into the record (05, "Sealed record"). The sealing and the opening
+ * side both read it here, so that they cannot differ.
  */
+import { systemOwner } from '../vault/keyWrapping.js';
 import type { RecordBinding } from '../vault/sealedRecord.js';
 
 export type SealedColumn = 'sealed_credential' | 'sealed_overrides' | 'sealed_url';
@@ -25,6 +26,23 @@ export function toRecordBinding(
     column,
     userId: instance.userId,
     rowId: instance.id,
+    revision,
+    schemaVersion,
+  };
+}
+
+/** The place of a credential that an admin shares with all users of a service, at one of its revisions (12.19). */
+export function toSharedBinding(
+  installId: string,
+  settings: { readonly id: string },
+  revision: number,
+): RecordBinding {
+  return {
+    installId,
+    table: 'service_settings',
+    column: 'sealed_shared_credential',
+    userId: systemOwner,
+    rowId: settings.id,
     revision,
     schemaVersion,
   };

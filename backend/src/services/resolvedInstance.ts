@@ -13,6 +13,11 @@ export interface ResolvedInstance {
   readonly credentialMethod: string | null;
   /** 0 without a credential. */
   readonly credentialRevision: number;
+  /**
+   * Set when the credential is one that an admin shares: the revision of the instance's own row, for which its state
+   * counts, and null when it has none.
+   */
+  readonly ownRevision?: number | null;
   /** 0 without overrides. */
   readonly overridesRevision: number;
   /** How far it is known to work; *configured* is not *observed*. */

@@ -24,9 +24,12 @@ export function toSetupInstructions(
 ): SetupInstructions {
   const method = findDefaultMethod(definition.credentials);
   const consoleUrl = toConsoleUrl(publicUrl, definition.name);
-  const asked = method?.fields.filter(({ required }) => required).map(({ label }) => label) ?? [];
+  // A shared credential is not asked of users, who only connect.
+  const isAsked = definition.credentials.scope !== 'shared';
+  const fields = isAsked ? (method?.fields ?? []) : [];
+  const asked = fields.filter(({ required }) => required).map(({ label }) => label);
   const what = asked.length === 0 ? 'Connect it' : `Enter: ${asked.join(', ')}`;
-  const help = method?.help === null || method?.help === undefined ? '' : ` ${method.help}`;
+  const help = !isAsked || method == null || method.help === null ? '' : ` ${method.help}`;
   return {
     displayName: definition.title,
     instructions: `${definition.title} is not set up for your account yet. ${what} at ${consoleUrl}.${help}`,
@@ -42,4 +45,31 @@ export function toSetupExtension(setup: SetupInstructions): Readonly<Record<stri
 
 function toConsoleUrl(publicUrl: URL, service: string): string {
   return `${publicUrl.origin}${publicUrl.pathname.replace(/\/$/, '')}/console/connect/${encodeURIComponent(service)}`;
+}
+
+/**
+ * What somebody is told whose instance has nothing to call with: for a shared credential that none is set, and that this
+ * is an admin's to do (12.19); else how to enter their own.
+ */
+export function toMissingInstructions(
+  definition: Pick<ServiceDefinition, 'name' | 'title' | 'credentials'>,
+  publicUrl: URL,
+): SetupInstructions {
+  const setup = toSetupInstructions(definition, publicUrl);
+  if (definition.credentials.scope !== 'shared') return setup;
+  const { title } = definition;
+  return {
+    ...setup,
+    instructions: `${title} works with one credential that an admin sets for everybody, and none is set. Ask an admin to set it.`,
+  };
+}
+
+/** What to do about a credential that the service no longer accepts; a sentence without its full stop. */
+export function toRenewal(
+  { credentials }: Pick<ServiceDefinition, 'credentials'>,
+  { consoleUrl }: Pick<SetupInstructions, 'consoleUrl'>,
+): string {
+  return credentials.scope === 'shared'
+    ? 'It is shared by everybody: ask an admin to replace it'
+    : `Replace it at ${consoleUrl}`;
 }

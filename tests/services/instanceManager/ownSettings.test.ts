@@ -74,6 +74,7 @@ describe('credentials by service', () => {
     const list = await bench.manager.listCredentials(alice);
     expect(list.map(({ serviceType, configured }) => [serviceType, configured])).toEqual([
       ['away', false],
+      ['common', false],
       ['maybe', false],
       ['notes', true],
       ['off', false],

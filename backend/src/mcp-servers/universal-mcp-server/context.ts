@@ -20,10 +20,11 @@ import { createInstanceLookup } from '../../services/instanceLookup.js';
 import { createInstanceResolver } from '../../services/instanceResolver.js';
 import { createInstanceWatch } from '../../services/instanceWatch.js';
 import { createReadiness } from '../../services/readiness.js';
-import { toSetupInstructions } from '../../services/setupInstructions.js';
+import { toMissingInstructions } from '../../services/setupInstructions.js';
 import { openVaultGate } from '../../services/vaultKeys.js';
 import { recordInstanceState } from '../../stores/instanceLookupStore.js';
 import { announceRegistryChange } from '../../stores/registryNotice.js';
+import { readSystemDataKeys } from '../../stores/serviceSettingsStore.js';
 import type { Logger } from '../../telemetry/logger.js';
 import { createServiceMetrics, type ServiceMetrics } from '../../telemetry/metrics.js';
 import { metricsAccess } from '../../telemetry/metricsAccess.js';
@@ -92,7 +93,8 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
     onChange: (isOpen, reason) =>
       isOpen ? log.info('the vault is open') : log.warn('the vault is sealed', { error: reason }),
   });
-  const resolver = createInstanceResolver({ vault, lookup: createInstanceLookup(pool), changes });
+  const lookup = createInstanceLookup(pool, definition.credentials.scope);
+  const resolver = createInstanceResolver({ vault, lookup, changes });
   const opener = createCredentialOpener({ definition, vault, changes });
   const watch = createInstanceWatch({ resolver, changes });
   const audit = openCallAudit({ config, definition, pool, log, metrics });
@@ -111,7 +113,7 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
     vault,
     spool: audit.spool,
     lists: createLastLists(pool, service, log),
-    setup: toSetupInstructions(definition, config.publicUrl),
+    setup: toMissingInstructions(definition, config.publicUrl),
     journal: openSessionJournal(join(config.paths.stateDir, 'sessions', `${service}.ndjson`), Date.now),
     metrics,
     log,
@@ -153,6 +155,8 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
     answerInternal: createProbeEndpoint({
       bridge: ctx,
       resolver,
+      readSystemDataKeys: () => readSystemDataKeys(pool),
+      openOnce: (instance) => opener.openOnce(instance),
       jwtPublicKeys: config.paths.jwtPublicKeys,
     }),
     answerSse: createSseTransport({

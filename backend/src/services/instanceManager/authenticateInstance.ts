@@ -28,6 +28,8 @@ import {
   changedMeanwhile,
   getEnabledService,
   hasRecentSignIn,
+  requireShared,
+  usesShared,
   type InstanceName,
   type InstanceParts,
 } from './instanceParts.js';
@@ -51,7 +53,8 @@ type Accepted = Extract<ProbeAnswer, { outcome: 'accepted' | 'unverified' }>;
 
 /**
  * @throws AppError SERVICE_UNKNOWN, SERVICE_UNAVAILABLE, INVALID_REQUEST, CONFLICT (a limit, or the instance is paused),
- * CREDENTIAL_REJECTED, UPSTREAM_UNREACHABLE, VERSION_CONFLICT, SEALED.
+ * CREDENTIAL_REJECTED, CREDENTIAL_MISSING (an admin has to share one first), UPSTREAM_UNREACHABLE, UPSTREAM_FAILED,
+ * VERSION_CONFLICT, SEALED.
  */
 export async function authenticateInstance(
   parts: InstanceParts,
@@ -86,6 +89,7 @@ async function stage(
   input: CredentialInput,
 ): Promise<Staged> {
   const { userId } = actor;
+  await requireShared(parts, db, definition);
   await lockForUser(db, 'instances', userId, name.service);
   const known = await findInstance(db, { userId, ...name }, { forUpdate: true });
   if (known?.isActive === false) {
@@ -209,7 +213,11 @@ function toRefusal(
         ? new AppError('CREDENTIAL_REJECTED', `${name} rejected the credential`, {
             publicDetail: answer.reason,
           })
-        : new AppError('UPSTREAM_FAILED', `${name} refused to start`, { publicDetail: answer.reason });
+        : usesShared(definition)
+          ? new AppError('UPSTREAM_FAILED', `${name} rejected the shared credential`, {
+              publicDetail: `${title} does not accept the credential that an admin set for everybody: ${answer.reason} Ask an admin to replace it.`,
+            })
+          : new AppError('UPSTREAM_FAILED', `${name} refused to start`, { publicDetail: answer.reason });
     case 'unreachable':
       return new AppError('UPSTREAM_UNREACHABLE', `${name} could not be reached for the check`, {
         publicDetail: `${title} could not be reached to check the credential: ${answer.reason} Nothing was stored; try again.`,
@@ -241,6 +249,9 @@ export function toIdentityLabel(answer: Accepted): string | null {
 function toMessage(definition: ServiceDefinition, input: CredentialInput, answer: Accepted): string {
   const { title } = definition;
   const identity = toIdentityLabel(answer);
+  if (usesShared(definition)) {
+    return `${title} is connected. It works with the credential that an admin set for everybody.`;
+  }
   if (!input.isCredential) {
     return `${title} is connected. It asks for no credential, so none is stored.`;
   }

@@ -7,14 +7,16 @@ import type { ServiceDefinition } from '../../catalog/serviceDefinition.js';
 import { removeCredential } from '../../stores/instanceCredentialsStore.js';
 import { findInstance, listInstances, type Instance } from '../../stores/instancesStore.js';
 import { readSealedCredential } from '../../stores/instanceProbesStore.js';
+import { listSharedServices } from '../../stores/serviceSettingsStore.js';
 import { recordActorChange, type Actor } from '../changeAudit.js';
 import { isVisibleTo } from '../publicCatalog.js';
-import { toSetupInstructions, type SetupInstructions } from '../setupInstructions.js';
+import { toMissingInstructions, type SetupInstructions } from '../setupInstructions.js';
 import {
   asSelf,
   changedMeanwhile,
   getVisibleService,
   lockInstance,
+  usesShared,
   type InstanceName,
   type InstanceParts,
 } from './instanceParts.js';
@@ -24,6 +26,7 @@ export interface CredentialSummary {
   readonly title: string;
   /** Null for a service that was never connected. */
   readonly label: string | null;
+  /** Whether a credential is stored: the user's own, or the one that an admin shares. */
   readonly configured: boolean;
   /** Whether a call needs a credential of the user's own. */
   readonly required: boolean;
@@ -41,15 +44,18 @@ export interface CredentialView extends CredentialSummary {
 
 /** Every service that the caller sees, once for each instance of theirs, or once without one. */
 export async function listCredentials(parts: InstanceParts, actor: Actor): Promise<CredentialSummary[]> {
-  const instances = await asSelf(parts, actor, (db) => listInstances(db, actor.userId));
+  const [instances, shared] = await asSelf(parts, actor, async (db) => [
+    await listInstances(db, actor.userId),
+    new Set(await listSharedServices(db)),
+  ]);
   return parts.registry
     .list()
     .filter((definition) => isVisibleTo(definition, actor.role))
     .flatMap((definition) => {
       const mine = instances.filter(({ service }) => service === definition.name);
       return mine.length === 0
-        ? [toSummary(definition, null)]
-        : mine.map((instance) => toSummary(definition, instance));
+        ? [toSummary(definition, null, shared)]
+        : mine.map((instance) => toSummary(definition, instance, shared));
     });
 }
 
@@ -62,14 +68,15 @@ export async function getCredential(
   const definition = getVisibleService(parts, name.service, actor);
   return asSelf(parts, actor, async (db) => {
     const instance = await findInstance(db, { userId: actor.userId, ...name });
-    const summary = { ...toSummary(definition, instance), label: name.label };
+    const shared = new Set(await listSharedServices(db));
+    const summary = { ...toSummary(definition, instance, shared), label: name.label };
     const stored = instance === null ? null : await readSealedCredential(db, instance);
     const set =
       stored === null || instance === null
         ? new Map<string, string>()
         : await parts.vault.openFields(db, instance, 'sealed_credential', stored.revision, stored.sealed);
     const method = definition.credentials.methods.find(({ id }) => id === summary.method);
-    const requiresSetup = summary.required && !summary.configured;
+    const requiresSetup = (summary.required || usesShared(definition)) && !summary.configured;
     return {
       ...summary,
       fields: (method?.fields ?? []).map((field) => ({
@@ -78,7 +85,7 @@ export async function getCredential(
         isSet: set.has(field.name),
       })),
       requiresSetup,
-      setup: requiresSetup ? toSetupInstructions(definition, parts.publicUrl) : null,
+      setup: requiresSetup ? toMissingInstructions(definition, parts.publicUrl) : null,
     };
   });
 }
@@ -108,13 +115,20 @@ export async function deleteCredential(
   });
 }
 
-function toSummary(definition: ServiceDefinition, instance: Instance | null): CredentialSummary {
+/** @param shared the services for which an admin set a credential. */
+function toSummary(
+  definition: ServiceDefinition,
+  instance: Instance | null,
+  shared: ReadonlySet<string>,
+): CredentialSummary {
   const { scope } = definition.credentials;
   return {
     serviceType: definition.name,
     title: definition.title,
     label: instance?.label ?? null,
-    configured: instance !== null && instance.credentialMethod !== null,
+    configured: usesShared(definition)
+      ? shared.has(definition.name)
+      : instance !== null && instance.credentialMethod !== null,
     required: scope === 'per-user',
     method: instance?.credentialMethod ?? null,
     identity: instance?.identityLabel ?? null,

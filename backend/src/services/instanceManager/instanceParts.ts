@@ -6,11 +6,12 @@ import type { DatabasePool } from '../../database/pool.js';
 import type { Queryable } from '../../database/queryable.js';
 import { withUser } from '../../database/withUser.js';
 import { findInstance, type Instance } from '../../stores/instancesStore.js';
+import { findServiceSettings } from '../../stores/serviceSettingsStore.js';
 import type { Actor } from '../changeAudit.js';
 import type { CredentialVault } from '../credentialVault.js';
 import type { ProbeClient } from '../probeClient.js';
 import { isVisibleTo, toPublicReason } from '../publicCatalog.js';
-import { toSetupExtension, toSetupInstructions } from '../setupInstructions.js';
+import { toMissingInstructions, toSetupExtension, toSetupInstructions } from '../setupInstructions.js';
 
 export interface InstanceParts {
   /** The main API's own pool, role `portolan_api`. */
@@ -103,6 +104,30 @@ export function noInstance(
         : 'You have no instance of this service under this label.',
     ...(setup === null ? {} : { extensions: toSetupExtension(setup) }),
   });
+}
+
+/**
+ * Lets pass unless the service works with a credential that an admin shares and none is set (12.19).
+ * @throws AppError CREDENTIAL_MISSING, which says that an admin has to set it.
+ */
+export async function requireShared(
+  { publicUrl }: Pick<InstanceParts, 'publicUrl'>,
+  db: Queryable,
+  definition: ServiceDefinition,
+): Promise<void> {
+  if (!usesShared(definition)) return;
+  const settings = await findServiceSettings(db, definition.name);
+  if (settings !== null && settings.sharedCredential !== null) return;
+  const setup = toMissingInstructions(definition, publicUrl);
+  throw new AppError('CREDENTIAL_MISSING', `no admin has set the shared credential of ${definition.name}`, {
+    publicDetail: setup.instructions,
+    extensions: toSetupExtension(setup),
+  });
+}
+
+/** Whether calls need a credential that an admin shares. */
+export function usesShared({ credentials }: Pick<ServiceDefinition, 'credentials'>): boolean {
+  return credentials.scope === 'shared' && credentials.methods.some(({ type }) => type !== 'none');
 }
 
 /** Somebody, mostly the same person in another window, changed the instance between two steps of ours. */

@@ -49,7 +49,7 @@ export function toInstanceView(instance: Instance, now: number): InstanceView {
     isActive: instance.isActive,
     state: instance.state,
     stateCause: instance.stateCause,
-    nextAction: toNextAction(instance.state),
+    nextAction: toNextAction(instance),
     identity: instance.identityLabel,
     credentialMethod: instance.credentialMethod,
     createdAt: instance.createdAt.toISOString(),
@@ -67,7 +67,7 @@ export function toInstanceUrl(publicUrl: URL, instanceId: string, service: strin
   return `${publicUrl.origin}${publicUrl.pathname.replace(/\/+$/, '')}/${instanceId}/${service}`;
 }
 
-function toNextAction(state: InstanceState): string | null {
+function toNextAction({ state, credentialMethod }: Instance): string | null {
   switch (state) {
     case 'ready':
       return null;
@@ -77,7 +77,9 @@ function toNextAction(state: InstanceState): string | null {
       return 'Call a tool, or test the connection.';
     case 'needs_reauth':
     case 'rejected_by_service':
-      return 'Replace the credential.';
+      return credentialMethod === 'none'
+        ? 'Ask an admin: it is no credential of yours that the service refuses.'
+        : 'Replace the credential.';
     case 'unreachable':
       return 'Test the connection again later.';
     case 'paused':

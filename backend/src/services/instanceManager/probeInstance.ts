@@ -10,6 +10,7 @@ import {
   asSelf,
   getEnabledService,
   noInstance,
+  requireShared,
   type InstanceName,
   type InstanceParts,
 } from './instanceParts.js';
@@ -29,7 +30,10 @@ export async function probeInstance(
   name: InstanceName,
 ): Promise<ProbedInstance> {
   const definition = getEnabledService(parts, name.service, actor);
-  const instance = await asSelf(parts, actor, (db) => findInstance(db, { userId: actor.userId, ...name }));
+  const instance = await asSelf(parts, actor, async (db) => {
+    await requireShared(parts, db, definition);
+    return findInstance(db, { userId: actor.userId, ...name });
+  });
   if (instance === null) throw noInstance(parts, name);
   if (!instance.isActive) {
     throw new AppError('CONFLICT', `instance ${instance.id} is paused`, {

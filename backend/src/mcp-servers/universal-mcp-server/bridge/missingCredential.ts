@@ -4,7 +4,7 @@
  */
 import type { ServiceDefinition } from '../../../catalog/serviceDefinition.js';
 import { AppError } from '../../../errors/appError.js';
-import type { SetupInstructions } from '../../../services/setupInstructions.js';
+import { toRenewal, type SetupInstructions } from '../../../services/setupInstructions.js';
 import { isJsonObject, type JsonObject, type JsonRpcRequest } from '../protocol/jsonRpc.js';
 import { legacyRevisions } from '../protocol/revisions.js';
 import type { ServerTerms } from '../upstream/upstream.js';
@@ -12,7 +12,7 @@ import type { LastLists } from './lastLists.js';
 import type { ToolGate } from './toolPolicy.js';
 
 export interface SetupAnswers {
-  readonly definition: Pick<ServiceDefinition, 'name' | 'title'>;
+  readonly definition: Pick<ServiceDefinition, 'name' | 'title' | 'credentials'>;
   readonly setup: SetupInstructions;
   readonly lists: Pick<LastLists, 'find'>;
   readonly gate: ToolGate;
@@ -74,7 +74,7 @@ export async function answerWithoutCredential(
 function toSetupResult({ setup, definition }: SetupAnswers, error: AppError): JsonObject {
   const first =
     error.code === 'EXPIRED_CREDENTIALS'
-      ? `${definition.title} no longer accepts the stored credential. Enter it again at ${setup.consoleUrl}.`
+      ? `${definition.title} no longer accepts the stored credential. ${toRenewal(definition, setup)}.`
       : setup.instructions;
   const help = setup.helpUrl === null ? '' : `\nHelp: ${setup.helpUrl}`;
   return {

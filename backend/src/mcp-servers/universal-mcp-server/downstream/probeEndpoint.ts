@@ -1,11 +1,15 @@
 /**
  * `POST /internal/v1/instances/<uuid>/probe`: the main API has a credential checked where upstreams live (12.10). It
  * comes over the loopback with a token of seconds for this service and this instance; no credential travels.
+ * `POST /internal/v1/shared-credentials/<uuid>/probe` is the same for one that an admin is about to share: it comes
+ * sealed for the row and revision that it will have, since only what was accepted is stored (12.19).
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { AppError } from '../../../errors/appError.js';
 import type { SealedInstance } from '../../../services/instanceResolver.js';
 import type { InstanceResolver } from '../../../services/instanceResolver.js';
+import type { CredentialValues } from '../../../services/credentialValues.js';
+import type { WrappedDataKey } from '../../../stores/instanceLookupStore.js';
 import type { BridgeContext } from '../bridge/bridgeContext.js';
 import { bridgeTerms } from '../bridge/modernConversation.js';
 import { isJsonObject } from '../protocol/jsonRpc.js';
@@ -19,6 +23,10 @@ export interface ProbeEndpointOptions {
     'definition' | 'upstream' | 'openValues' | 'spool' | 'metrics' | 'newId' | 'log'
   >;
   readonly resolver: Pick<InstanceResolver, 'resolveById'>;
+  /** The system's data keys, wrapped. */
+  readonly readSystemDataKeys: () => Promise<readonly WrappedDataKey[]>;
+  /** Opens what is being checked, and keeps nothing. */
+  readonly openOnce: (instance: SealedInstance) => CredentialValues;
   /** The main API's public keys; read on each call, so that rotated ones count at once. */
   readonly jwtPublicKeys: string;
 }
@@ -29,11 +37,13 @@ export type AnswerInternal = (
   response: ServerResponse,
 ) => Promise<void>;
 
-const pathPattern = /^v1\/instances\/([0-9a-f-]{36})\/probe$/;
+const pathPattern = /^v1\/(instances|shared-credentials)\/([0-9a-f-]{36})\/probe$/;
 const bodyBytesMax = 1_024;
+/** Room for a sealed record, which holds 1 MiB at most, in base64. */
+const sharedBodyBytesMax = 2 * 1_048_576;
 
 export function createProbeEndpoint(options: ProbeEndpointOptions): AnswerInternal {
-  const { bridge, resolver, jwtPublicKeys } = options;
+  const { bridge, resolver, readSystemDataKeys, openOnce, jwtPublicKeys } = options;
   const { definition } = bridge;
 
   const authorize = async (request: IncomingMessage, id: string): Promise<void> => {
@@ -47,23 +57,37 @@ export function createProbeEndpoint(options: ProbeEndpointOptions): AnswerIntern
     if (instanceId !== id) throw new AppError('UNAUTHENTICATED', 'the internal call is for another instance');
   };
 
+  const probeStored = async (id: string, request: IncomingMessage): Promise<ProbeOutcome> => {
+    const body = await readJsonBody(request, bodyBytesMax);
+    const staged = isJsonObject(body) && body['staged'] === true;
+    const resolution = await resolver.resolveById(id, definition.name, { staged });
+    switch (resolution.kind) {
+      case 'unavailable':
+        throw resolution.error;
+      case 'unknown':
+        throw new AppError('NOT_FOUND', 'the instance to probe is not there');
+      case 'found':
+        return probeInstance(bridge, resolution.instance, bridge.openValues(resolution.instance));
+    }
+  };
+
+  const probeShared = async (id: string, request: IncomingMessage): Promise<ProbeOutcome> => {
+    if (definition.credentials.scope !== 'shared') {
+      throw new AppError('NOT_FOUND', 'the service shares no credential');
+    }
+    const candidate = toCandidate(id, definition.name, await readJsonBody(request, sharedBodyBytesMax));
+    const instance = { ...candidate, sharedRow: { id, dataKeys: await readSystemDataKeys() } };
+    return probeInstance(bridge, instance, openOnce(instance));
+  };
+
   return async (rest, request, response) => {
     try {
-      const id = pathPattern.exec(rest)?.[1];
+      const [, collection, id] = pathPattern.exec(rest) ?? [];
       if (id === undefined || request.method !== 'POST')
         throw new AppError('NOT_FOUND', 'no such internal path');
       await authorize(request, id);
-      const body = await readJsonBody(request, bodyBytesMax);
-      const staged = isJsonObject(body) && body['staged'] === true;
-      const resolution = await resolver.resolveById(id, definition.name, { staged });
-      switch (resolution.kind) {
-        case 'unavailable':
-          throw resolution.error;
-        case 'unknown':
-          throw new AppError('NOT_FOUND', 'the instance to probe is not there');
-        case 'found':
-          return sendJsonBody(response, 200, await probeInstance(bridge, resolution.instance));
-      }
+      const probe = collection === 'instances' ? probeStored : probeShared;
+      sendJsonBody(response, 200, await probe(id, request));
     } catch (error) {
       bridge.log.debug('an internal call was refused', { error });
       sendProblem(response, error);
@@ -71,12 +95,41 @@ export function createProbeEndpoint(options: ProbeEndpointOptions): AnswerIntern
   };
 }
 
+/** The credential as an instance would use it that had it; its id is that of the settings. */
+function toCandidate(id: string, service: string, body: unknown): SealedInstance {
+  const { method, revision, sealed, userId } = isJsonObject(body) ? body : {};
+  if (
+    typeof method !== 'string' ||
+    typeof revision !== 'number' ||
+    typeof sealed !== 'string' ||
+    typeof userId !== 'string'
+  ) {
+    throw new AppError('INVALID_REQUEST', 'the shared credential to probe is not told of completely');
+  }
+  return {
+    id,
+    userId,
+    service,
+    label: 'shared',
+    epoch: 0,
+    state: 'checking',
+    isActive: true,
+    expiresAt: null,
+    credentialMethod: method,
+    credentialRevision: revision,
+    sealedCredential: Buffer.from(sealed, 'base64'),
+    overridesRevision: 0,
+    sealedOverrides: null,
+    dataKeys: [],
+  };
+}
+
 /** Uses the credential, so it is audited like a call. */
 async function probeInstance(
-  { definition, upstream, openValues, spool, metrics, newId }: ProbeEndpointOptions['bridge'],
+  { definition, upstream, spool, metrics, newId }: ProbeEndpointOptions['bridge'],
   instance: SealedInstance,
+  values: CredentialValues,
 ): Promise<ProbeOutcome> {
-  const values = openValues(instance);
   const callId = newId();
   const startedAt = performance.now();
   const intent = { callId, instanceId: instance.id, userId: instance.userId, method: 'probe' } as const;

@@ -7,7 +7,7 @@ import { createEgressClient } from '../../../../egress/egressClient.js';
 import type { ResolveHost } from '../../../../egress/guardedConnector.js';
 import { AppError } from '../../../../errors/appError.js';
 import { toJsonRpcError } from '../../../../errors/jsonRpcError.js';
-import { toSetupInstructions } from '../../../../services/setupInstructions.js';
+import { toRenewal, toSetupInstructions } from '../../../../services/setupInstructions.js';
 import type { Logger } from '../../../../telemetry/logger.js';
 import type { JsonObject, JsonRpcRequest, JsonRpcResponse } from '../../protocol/jsonRpc.js';
 import { legacyRevisions } from '../../protocol/revisions.js';
@@ -83,8 +83,15 @@ export async function createApiUpstream(options: ApiUpstreamOptions): Promise<Ap
     recordState,
     isStillAccepted: saysForbiddenOnly(definition) ? createCredentialRecheck(probe) : null,
   });
-  const { consoleUrl } = toSetupInstructions(definition, options.publicUrl);
-  const toContext = (tool: string): OutcomeContext => ({ service: definition.title, tool, consoleUrl });
+  const setup = toSetupInstructions(definition, options.publicUrl);
+  const { consoleUrl } = setup;
+  const renewal = toRenewal(definition, setup);
+  const toContext = (tool: string): OutcomeContext => ({
+    service: definition.title,
+    tool,
+    consoleUrl,
+    renewal,
+  });
   const server = {
     protocolVersion: legacyRevisions[0],
     capabilities: { tools: {} },

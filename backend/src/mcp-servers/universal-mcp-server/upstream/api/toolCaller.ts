@@ -65,7 +65,9 @@ export function createToolCaller(options: {
     const key = `${instance.id} ${instance.credentialRevision}`;
     if ((noted.get(key) ?? instance.state) === state) return;
     noted.set(key, state);
-    const credentialRevision = instance.credentialMethod === null ? null : instance.credentialRevision;
+    const inUse = instance.credentialMethod === null ? null : instance.credentialRevision;
+    // What is recorded counts for the instance's own row, whoever the credential belongs to.
+    const credentialRevision = instance.ownRevision === undefined ? inUse : instance.ownRevision;
     recordState({ instanceId: instance.id, credentialRevision, state, cause });
   };
 

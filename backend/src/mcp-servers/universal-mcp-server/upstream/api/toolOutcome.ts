@@ -43,6 +43,8 @@ export interface OutcomeContext {
   readonly tool: string;
   /** The console's page on which the credential is entered again. */
   readonly consoleUrl: string;
+  /** What to do about a credential that is no longer accepted; a sentence without its full stop. */
+  readonly renewal: string;
 }
 
 /** A `CallToolResult` (MCP "Tools", "Error Handling": what the model can correct is a result with `isError`). */
@@ -64,7 +66,7 @@ export function toCallToolResult(outcome: ToolOutcome, context: OutcomeContext):
 /** What went wrong and what to do, in words for the model and its user. */
 export function toSentence(
   outcome: Exclude<ToolOutcome, { kind: 'answered' }>,
-  { service, tool, consoleUrl }: OutcomeContext,
+  { service, tool, renewal }: OutcomeContext,
 ): string {
   switch (outcome.kind) {
     case 'invalidArguments':
@@ -77,12 +79,12 @@ export function toSentence(
     case 'credentialRefused':
       return (
         `EXPIRED_CREDENTIALS: ${service} no longer accepts the stored credential (status ${outcome.status})` +
-        `${quote(outcome.detail)} The user has to reconnect it at ${consoleUrl}`
+        `${quote(outcome.detail)} ${renewal}`
       );
     case 'denied':
       return (
         `${service} does not allow this with the stored credential (status ${outcome.status})${quote(outcome.detail)} ` +
-        `It may lack a permission; it can be replaced at ${consoleUrl}`
+        `It may lack a permission that another one has. ${renewal}`
       );
     case 'rateLimited': {
       const when = outcome.retryAfterSeconds === null ? 'later' : `in ${outcome.retryAfterSeconds} s`;
