@@ -14,6 +14,8 @@ const aLimitedService = (limits: Partial<ServiceLimits>) => {
   return { ...definition, limits: { ...definition.limits, ...limits } };
 };
 
+const count = (url: string) => send(url, modern('tools/call', { name: 'count' }));
+
 describe('limits of a service', () => {
   it('maxResponseBytes: an error stands in for an answer that is larger, and the child lives on', async () => {
     await using server = await openUniversalServer({
@@ -72,13 +74,12 @@ describe('limits of a service', () => {
       definition: aLimitedService({ upstreamRequestsPerMinute: 4 }),
     });
     const [alice, bob] = [await server.aUrl(), await server.aUrl()];
-    const call = (url: string) => send(url, modern('tools/call', { name: 'count' }));
-    expect(textOf(await call(alice.url))).toBe('1');
-    expect(textOf(await call(bob.url))).toBe('1');
-    expect(textOf(await call(alice.url))).toBe('2');
-    expect(textOf(await call(alice.url))).toBe('3');
+    expect(textOf(await count(alice.url))).toBe('1');
+    expect(textOf(await count(bob.url))).toBe('1');
+    expect(textOf(await count(alice.url))).toBe('2');
+    expect(textOf(await count(alice.url))).toBe('3');
     for (const { url } of [alice, bob]) {
-      const refused = await call(url);
+      const refused = await count(url);
       expect([refused.status, refused.json.error.data.code]).toEqual([429, 'RATE_LIMIT_EXCEEDED']);
       expect(Number(refused.headers['retry-after'])).toBeGreaterThanOrEqual(1);
     }
