@@ -37,12 +37,15 @@ function aClient(localAddress: string, maxSockets = 1) {
   return { post, [Symbol.dispose]: () => agent.destroy() };
 }
 
+/** A well-formed id that nobody has. */
+const anUnknownUrl = ({ origin }: Pick<UniversalServer, 'origin'>): string =>
+  `${origin}/${createInstanceId('evy', randomBytes)}/everything`;
+
 const median = (values: number[]): number => values.sort((a, b) => a - b)[values.length >> 1]!;
 
 describe('ids that are not theirs', () => {
   let site: Installation;
   let server: UniversalServer;
-  const anUnknownUrl = (): string => `${server.origin}/${createInstanceId('evy', randomBytes)}/everything`;
 
   beforeAll(async () => {
     site = await openInstallation();
@@ -61,9 +64,9 @@ describe('ids that are not theirs', () => {
       const [differences, all]: [number[], number[]] = [[], []];
       for (let at = 0; at < 160; at += 8) {
         using client = aClient(`127.0.${round}.${at + 1}`);
-        await client.post(anUnknownUrl());
+        await client.post(anUnknownUrl(server));
         for (let pair = at; pair < at + 8; pair += 1) {
-          const urls = [revoked[pair % 40]!.url, anUnknownUrl()];
+          const urls = [revoked[pair % 40]!.url, anUnknownUrl(server)];
           if (pair % 2 === 1) urls.reverse();
           const [first, second] = [await client.post(urls[0]!), await client.post(urls[1]!)];
           expect([first.status, first.text]).toEqual([404, second.text]);
@@ -89,7 +92,7 @@ describe('ids that are not theirs', () => {
     const answers = [
       await client.post(`${server.origin}/${foreign.instanceId}/everything`),
       await client.post(`${server.origin}/${foreign.instanceId}/memory`),
-      await client.post(anUnknownUrl()),
+      await client.post(anUnknownUrl(server)),
     ];
     expect(answers.map(({ status, text }) => [status, text])).toEqual(
       answers.map(() => [404, answers[2]?.text]),
@@ -112,22 +115,21 @@ describe('ids that are not theirs', () => {
     const superuser = await own.db.superuser();
     // For connections from here on.
     await superuser.query(`alter database ${own.db.name} set track_functions = 'all'`);
-    await using server = await openUniversalServer({ definition: aHostileService(), site: own });
-    const anUnknownUrl = (): string => `${server.origin}/${createInstanceId('evy', randomBytes)}/everything`;
+    await using another = await openUniversalServer({ definition: aHostileService(), site: own });
     const countLookups = async (): Promise<number> => {
       const { rows } = await superuser.query<{ calls: string }>(
         "select coalesce(sum(calls), 0) as calls from pg_stat_user_functions where funcname = 'resolve_instance'",
       );
       return Number(rows[0]?.calls);
     };
-    const good = await server.aUrl();
+    const good = await another.aUrl();
     using guesser = aClient('127.0.4.1', 32);
     using neighbour = aClient('127.0.4.2');
     const startedAt = performance.now();
     const neighbours: number[] = [];
     const statuses = new Map<number, number>();
     for (let sent = 0; sent < 10_000; sent += 500) {
-      const wave = Array.from({ length: 500 }, () => guesser.post(anUnknownUrl()));
+      const wave = Array.from({ length: 500 }, () => guesser.post(anUnknownUrl(another)));
       neighbours.push((await neighbour.post(good.url)).status);
       for (const { status } of await Promise.all(wave)) statuses.set(status, (statuses.get(status) ?? 0) + 1);
     }
