@@ -71,7 +71,9 @@ describe('12.23 the lock on a data directory, between two processes', () => {
   it('12.23 is nobody’s when the pid of its holder is another process by now', async () => {
     using data = aDataDir();
     writeFileSync(`${data.dir}.lock`, `${process.ppid}-1`);
-    (await lockDataDir(data.dir, 1_000)).release();
+    const lock = await lockDataDir(data.dir, 1_000);
+    expect(readFileSync(`${data.dir}.lock`, 'utf8')).toMatch(new RegExp(`^${process.pid}-`));
+    lock.release();
   });
 
   it('12.23 is held once within a process as well', async () => {
