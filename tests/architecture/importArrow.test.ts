@@ -4,9 +4,10 @@ import { findImports, findPlaces, readSources, type Import, type SourceFile } fr
 
 const universal = 'mcp-servers/universal-mcp-server';
 const ground = ['config', 'errors', 'telemetry'];
+const ofUrls = 'addresses';
 const keepers = ['stores', 'vault', 'database', ...ground];
 const workers = ['jobs', 'events', 'spool', 'egress', 'catalog'];
-const inner = ['lifecycle', ...workers, ...keepers];
+const inner = ['lifecycle', ...workers, ofUrls, ...keepers];
 const behindRoutes = ['middleware', 'services', ...inner];
 const behindUpstream = [`${universal}/protocol`, 'services', ...inner];
 
@@ -16,10 +17,11 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   config: ['errors'],
   telemetry: ['config', 'errors'],
   vault: ['errors'],
-  catalog: ['config', 'errors'],
+  [ofUrls]: [],
+  catalog: [ofUrls, 'config', 'errors'],
   database: ground,
   stores: ['database', ...ground],
-  egress: keepers,
+  egress: [ofUrls, ...keepers],
   spool: ['egress', 'catalog', ...keepers],
   events: ['spool', 'egress', 'catalog', ...keepers],
   jobs: ['events', 'spool', 'egress', 'catalog', ...keepers],

@@ -22,6 +22,17 @@ const withTool = (request: Json, inputSchema: Json = {}): Json =>
     ],
   });
 
+const withField = (fallback: string) => ({
+  ...anApiService('bad', { baseUrl: 'https://api.example.com' }),
+  userOverrides: {
+    allow: true,
+    keys: ['site'],
+    fields: [{ name: 'site', label: 'Site', type: 'url', required: false, default: fallback }],
+  },
+});
+
+const refusalOf = (url: string): string => refusalsOf(anApiService('bad', { baseUrl: url }));
+
 describe('environment names', () => {
   it.each([
     'LD_PRELOAD',
@@ -137,21 +148,9 @@ describe('addresses', () => {
     ['ws://example.com/', /http or https/],
     ['https://user:q7x@example.com/', /user name or password|looks like a key/],
     ['https://user@example.com/', /user name or password/],
-    ['not a URL q7x', /not a valid absolute URL/],
+    ['not a URL q7x', /not an absolute URL/],
     ['https://example.com/#part', /fragment/],
-    ['http://127.0.0.1:8000', /private address/],
-    ['http://localhost./', /private address/],
-    ['http://[::1]/', /private address/],
-    ['http://0.0.0.0/', /private address/],
-    ['http://169.254.169.254/latest', /private address/],
-    ['http://10.1.2.3/', /private address/],
-    ['http://100.64.0.1/', /private address/],
-    ['http://[fc00::1]/', /private address/],
-    ['http://[::ffff:127.0.0.1]/', /private address/],
-    ['http://0x7f.1/', /private address/],
-    ['http://017700000001/', /private address/],
-    ['http://2130706433/', /private address/],
-    ['http://127.1/', /private address/],
+    ['https://example.com:25/', /port/],
   ])('E06 refuses the address %s and does not print it', (url, reason) => {
     const said = refusalsOf(anApiService('bad', { baseUrl: url }));
     expect(said).toMatch(reason);
@@ -160,15 +159,65 @@ describe('addresses', () => {
     expect(said).not.toContain(url);
   });
 
+  it.each(['http://127.0.0.1:8000', 'http://localhost:3000/', 'http://[::1]/', 'https://printer.local/'])(
+    'E01 refuses %s when the file is read, and says how it can be allowed',
+    (url) => expect(refusalOf(url)).toMatch(/^\/api\/baseUrl: .*set egress\.allowPrivate/),
+  );
+
+  it.each(['http://10.1.2.3/', 'https://192.168.1.1/', 'https://100.64.0.1/', 'https://[fc00::1]/'])(
+    'E02 refuses the private address %s when the file is read, and says how it can be allowed',
+    (url) => expect(refusalOf(url)).toMatch(/^\/api\/baseUrl: .*set egress\.allowPrivate/),
+  );
+
+  it.each(['http://169.254.169.254/latest', 'http://0.0.0.0/', 'https://[fe80::1]/', 'https://224.0.0.1/'])(
+    'E02 refuses %s, which no file can allow',
+    (url) => {
+      expect(refusalOf(url)).toMatch(/^\/api\/baseUrl: leads to an address that is not allowed$/);
+      const allowed = anApiService('bad', { baseUrl: url, egress: { allowPrivate: true } });
+      expect(refusalsOf(allowed)).toMatch(/leads to an address that is not allowed/);
+    },
+  );
+
+  it.each([
+    'http://0x7f.1/',
+    'http://017700000001/',
+    'http://2130706433/',
+    'http://127.1/',
+    'http://[::ffff:127.0.0.1]/',
+    'http://localhost./',
+    'https://①②⑦.0.0.1/',
+    'https://EXAMPLE.com%2f@127.0.0.1/',
+  ])('E03 refuses another spelling of an address when the file is read: %s', (url) => {
+    const allowed = anApiService('bad', { baseUrl: url, egress: { allowPrivate: true } });
+    expect(refusalOf(url)).toMatch(/^\/api\/baseUrl: /);
+    expect(refusalsOf(allowed)).toMatch(/^\/api\/baseUrl: /);
+  });
+
+  it('E01 E06 holds the URL of a probe, of a document and the default of a field to the same', () => {
+    const url = 'http://127.0.0.1:8009/q7x';
+    const said = refusalsOf(
+      anApiService('bad', {
+        baseUrl: 'https://api.example.com',
+        openapi: { source: url },
+      }),
+    );
+    expect(said).toMatch(/^\/api\/openapi\/source: .*egress\.allowPrivate/);
+    expect(said).not.toContain('q7x');
+    expect(refusalsOf(withField(url))).toMatch(/^\/userOverrides\/fields\/0\/default: .*egress/);
+    using ports = aPortsFolder();
+    ports.write('bad', withField('https://site.example.com'));
+    expect(ports.load().services[0]?.enabled).toBe(true);
+  });
+
   it('E01 takes a private address when the admin allows it for the service', () => {
     using ports = aPortsFolder();
     ports.write(
       'inner',
-      anApiService('inner', { baseUrl: 'http://127.0.0.1:9/x/', egress: { allowPrivate: true } }),
+      anApiService('inner', { baseUrl: 'http://127.0.0.1:8009/x/', egress: { allowPrivate: true } }),
     );
     expect(ports.load().services[0]).toMatchObject({
       enabled: true,
-      api: { baseUrl: 'http://127.0.0.1:9/x', egress: { allowHosts: ['127.0.0.1'], allowPrivate: true } },
+      api: { baseUrl: 'http://127.0.0.1:8009/x', egress: { allowHosts: ['127.0.0.1'], allowPrivate: true } },
     });
   });
 
@@ -176,7 +225,7 @@ describe('addresses', () => {
     const baseUrl = { $credential: 'https://{{region}}.example.com/api' };
     expect(refusalsOf(anApiService('bad', { baseUrl }))).toMatch(/list the hosts there may be/);
     expect(refusalsOf(anApiService('bad', { baseUrl: { $credential: '{{region}}/api' } }))).toMatch(
-      /must begin with http|not a valid/,
+      /must begin with http|not an absolute URL/,
     );
     using ports = aPortsFolder();
     ports.write('good', anApiService('good', { baseUrl, egress: { allowHosts: ['*.example.com'] } }));

@@ -1,7 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
-import { classifyAddress } from '../../backend/src/egress/addressRules.js';
-import { findUrlProblem, parseDestination } from '../../backend/src/egress/destination.js';
+import { classifyAddress } from '../../backend/src/addresses/addressRules.js';
+import { findUrlProblem } from '../../backend/src/addresses/urlProblem.js';
+import { parseDestination } from '../../backend/src/egress/destination.js';
 import { AppError } from '../../backend/src/errors/appError.js';
 
 const publicOnly = { allowHosts: null, allowPrivate: false };

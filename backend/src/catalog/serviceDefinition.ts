@@ -154,6 +154,8 @@ export interface InputField {
   readonly showIf: Readonly<Record<string, string>>;
   /** Its value goes into an HTTP header as it is, so that CR, LF and what is not latin1 are refused on entry. */
   readonly headerSafe: boolean;
+  /** For type `url`: it may lead to this machine or its network, since the service's file allows that. */
+  readonly allowPrivate: boolean;
 }
 
 /** The request that tells whether a credential works, before it is stored. */

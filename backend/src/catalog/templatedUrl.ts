@@ -30,7 +30,7 @@ export function toTemplatedUrl(
   const sample =
     typeof result === 'string'
       ? result
-      : result.parts.map((part) => ('literal' in part ? part.literal : 'x')).join('');
+      : result.parts.map((part) => ('literal' in part ? part.literal : sampleValue)).join('');
   const first = typeof result === 'string' ? result : result.parts[0];
   const opening =
     typeof first === 'string' ? first : first !== undefined && 'literal' in first ? first.literal : '';
@@ -52,6 +52,9 @@ export function toTemplatedUrl(
   }
   return { value: result, hosts: [] };
 }
+
+/** Stands for a credential's value while the rest is checked: it could be a host, a part of one, or of a path. */
+const sampleValue = 'x.example.com';
 
 /** A fixed URL of the file is allowed by itself. */
 export const withHosts = (egress: EgressPolicy, hosts: readonly string[]): EgressPolicy => ({

@@ -17,7 +17,7 @@ import {
   type OverridePolicy,
   type TemplatedValue,
 } from './serviceDefinition.js';
-import { isSecretField, refuseRepeated, toFields, toPlainField } from './toInputFields.js';
+import { isSecretField, refuseRepeated, toFields, toPlainField, type FieldUses } from './toInputFields.js';
 import { toTemplatedUrl } from './templatedUrl.js';
 
 /** A service without `credentials` asks for none. */
@@ -28,10 +28,8 @@ export const noCredentials: CredentialsConfig = {
   maxPerUser: 5,
 };
 
-interface Surroundings {
+interface Surroundings extends FieldUses {
   readonly kind: string;
-  /** Field names whose value goes into a header as it is. */
-  readonly inHeaders: ReadonlySet<string>;
   /** `api.baseUrl`, that a probe's `path` is appended to. */
   readonly baseUrl: TemplatedValue | null;
   readonly egress: EgressPolicy;
@@ -69,7 +67,7 @@ export function tokenFieldOf(method: MethodConfig): string | null {
 
 export function toOverridePolicy(
   config: OverridesConfig,
-  inHeaders: ReadonlySet<string>,
+  uses: FieldUses,
   reading: ConfigReading,
 ): OverridePolicy {
   refuseRepeated(config.keys, '/userOverrides/keys', null, reading);
@@ -78,12 +76,12 @@ export function toOverridePolicy(
       reading.refuse(`/userOverrides/fields/${index}/name`, 'is not among userOverrides.keys');
     }
   });
-  const declared = toFields(config.fields, '/userOverrides/fields', inHeaders, reading);
+  const declared = toFields(config.fields, '/userOverrides/fields', uses, reading);
   return {
     allow: config.allow,
     keys: config.keys,
     fields: config.keys.map(
-      (key) => declared.find((field) => field.name === key) ?? toPlainField(key, inHeaders.has(key)),
+      (key) => declared.find((field) => field.name === key) ?? toPlainField(key, uses.inHeaders.has(key)),
     ),
     merge: config.merge,
     allowTools: config.allowTools,
@@ -121,7 +119,7 @@ function toMethod(
     unavailableReason: !methodTypesInUse.includes(method.type)
       ? 'Signing in with the service itself comes with a later release.'
       : null,
-    fields: toFields(fields, `${pointer}/fields`, inHeaders, reading),
+    fields: toFields(fields, `${pointer}/fields`, { inHeaders, egress: around.egress }, reading),
     tokenField,
     oauth2,
     probe: toProbe(method.probe, `${pointer}/probe`, around, reading),

@@ -2,12 +2,20 @@
 import type { FieldConfig } from './configSchema/credentialSchemas.js';
 import type { ConfigReading } from './configReading.js';
 import { toPointer } from './configText.js';
-import type { InputField } from './serviceDefinition.js';
+import type { EgressPolicy, InputField } from './serviceDefinition.js';
+import { checkUrl } from './urlChecks.js';
+
+/** What the fields of a form are used for. */
+export interface FieldUses {
+  /** Field names whose value goes into a header as it is. */
+  readonly inHeaders: ReadonlySet<string>;
+  readonly egress: Pick<EgressPolicy, 'allowPrivate'>;
+}
 
 export function toFields(
   fields: readonly FieldConfig[],
   pointer: string,
-  inHeaders: ReadonlySet<string>,
+  { inHeaders, egress: { allowPrivate } }: FieldUses,
   reading: ConfigReading,
 ): InputField[] {
   refuseRepeated(
@@ -27,6 +35,10 @@ export function toFields(
     }
     if (secret && field.default !== undefined)
       reading.refuse(`${at}/default`, 'is not allowed for a secret field');
+    if (field.type === 'url' && field.default !== undefined) {
+      const verdict = checkUrl(String(field.default), { allowPrivate });
+      if ('message' in verdict) reading.refuse(`${at}/default`, verdict.message);
+    }
     for (const name of Object.keys(field.showIf ?? {})) {
       if (!fields.some((other) => other.name === name)) {
         reading.refuse(toPointer(`${at}/showIf`, name), 'names no field of this form');
@@ -56,6 +68,7 @@ export function toFields(
         Object.entries(field.showIf ?? {}).map(([name, value]) => [name, String(value)]),
       ),
       headerSafe: inHeaders.has(field.name),
+      allowPrivate,
     };
   });
 }
@@ -81,6 +94,7 @@ export function toPlainField(name: string, headerSafe: boolean): InputField {
     group: null,
     showIf: {},
     headerSafe,
+    allowPrivate: false,
   };
 }
 

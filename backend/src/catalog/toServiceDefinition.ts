@@ -48,9 +48,10 @@ export function toServiceDefinition(
       ? toRemoteDefinition(config.remote, reading)
       : null;
   const docker = config.kind === 'docker' ? toDockerDefinition(config.docker, reading) : null;
-  const egress: EgressPolicy = api?.egress ??
-    remote?.egress ??
-    docker?.egress ?? { allowHosts: [], allowPrivate: false };
+  const egress: EgressPolicy =
+    config.kind === 'stdio'
+      ? config.stdio.egress
+      : (api?.egress ?? remote?.egress ?? docker?.egress ?? { allowHosts: [], allowPrivate: false });
   const inHeaders = namesInHeaders(config, credentials);
 
   const definition: ServiceDefinition = {
@@ -79,7 +80,7 @@ export function toServiceDefinition(
       reading,
     ),
     adminConfig: reading.toTexts(config.adminConfig, '/adminConfig'),
-    userOverrides: toOverridePolicy(config.userOverrides, inHeaders, reading),
+    userOverrides: toOverridePolicy(config.userOverrides, { inHeaders, egress }, reading),
     api,
     stdio,
     remote,

@@ -4,8 +4,9 @@
  */
 import { LRUCache } from 'lru-cache';
 import { Pool } from 'undici';
+import type { EgressRules } from '../addresses/urlProblem.js';
 import { AppError } from '../errors/appError.js';
-import { parseDestination, type Destination, type EgressRules } from './destination.js';
+import { parseDestination, type Destination } from './destination.js';
 import { EgressCall, type EgressBounds, type EgressResponse } from './egressCall.js';
 import { egressError, toEgressError } from './egressError.js';
 import { createGuardedConnector, systemResolver, type ResolveHost } from './guardedConnector.js';

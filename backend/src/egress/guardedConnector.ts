@@ -6,7 +6,7 @@ import { lookup as dnsLookup, type LookupAddress } from 'node:dns';
 import { isIP, type LookupFunction } from 'node:net';
 import { buildConnector } from 'undici';
 import { AppError } from '../errors/appError.js';
-import { isAddressAllowed } from './addressRules.js';
+import { isAddressAllowed } from '../addresses/addressRules.js';
 
 /** Finds all addresses of a host name; the operating system's resolver by default. */
 export type ResolveHost = (

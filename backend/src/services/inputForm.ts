@@ -2,6 +2,7 @@
  * Checks what a person entered against the form that a service declares: credential fields and overrides alike
  * (03 rule 6). A message names the field and what it must be; it never quotes the value.
  */
+import { findUrlProblem } from '../addresses/urlProblem.js';
 import { isHeaderSafe } from '../catalog/template.js';
 import type { InputField } from '../catalog/serviceDefinition.js';
 import type { InvalidField } from '../errors/appError.js';
@@ -73,7 +74,7 @@ function findTypeFault(field: InputField, value: string): string | null {
     case 'enum':
       return field.enum.some((one) => one.value === value) ? null : 'must be one of the choices';
     case 'url':
-      return isPlainUrl(value) ? null : 'must be an http or https URL without user name and password';
+      return findUrlProblem(value, { allowHosts: null, allowPrivate: field.allowPrivate });
     case 'email':
       return /^[^\s@]+@[^\s@]+$/.test(value) ? null : 'must be an email address';
     case 'json':
@@ -87,12 +88,6 @@ function findNumberFault({ minimum, maximum }: InputField, value: string): strin
   if (minimum !== null && number < minimum) return `must be at least ${minimum}`;
   if (maximum !== null && number > maximum) return `must be at most ${maximum}`;
   return null;
-}
-
-function isPlainUrl(value: string): boolean {
-  if (!URL.canParse(value)) return false;
-  const { protocol, username, password } = new URL(value);
-  return /^https?:$/.test(protocol) && username === '' && password === '';
 }
 
 function isJson(value: string): boolean {

@@ -175,6 +175,11 @@ export const stdioSchema = z
     maxProcesses: z.int().min(1).max(10_000).default(50),
     maxPerUser: z.int().min(1).max(1_000).default(3),
     protocol: protocolSchema,
+    egress: egressSchema
+      .prefault({})
+      .describe(
+        'For its probe, its health check and what users enter as a URL; the program itself goes where it likes.',
+      ),
   })
   .meta({ id: 'stdioUpstream' });
 
