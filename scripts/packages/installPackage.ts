@@ -33,7 +33,7 @@ export async function installPackage(reference: PackageReference, packagesDir: s
 /** @returns the path of the archive, held to its digest before anything of it is unpacked. */
 async function fetchArchive(exact: string, sha256: string, folder: string): Promise<string> {
   await runNpm(['pack', '--pack-destination', folder, exact], folder);
-  const [name = ''] = readdirSync(folder).filter((entry) => entry.endsWith('.tgz'));
+  const name = readdirSync(folder).find((entry) => entry.endsWith('.tgz')) ?? '';
   const archive = join(folder, name);
   const digest = createHash('sha256').update(readFileSync(archive)).digest('hex');
   if (digest !== sha256)

@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import { AppError } from '../../backend/src/errors/appError.js';
 import { createServiceRegistry } from '../../backend/src/catalog/serviceRegistry.js';
 import { aPortsFolder, aStdioService } from './given.js';
 
@@ -34,6 +35,23 @@ describe('the service registry', () => {
     expect(registry.reload()).toEqual({ added: [], changed: ['fresh'], removed: [] });
     ports.remove('fresh');
     expect(registry.reload()).toEqual({ added: [], changed: [], removed: ['fresh'] });
+  });
+
+  it('R17 stays as it is where the lock became unreadable, and says so', () => {
+    using ports = aPortsFolder();
+    ports.write('steady', aStdioService('steady'));
+    let isReadable = true;
+    const registry = createServiceRegistry(() => {
+      if (!isReadable) throw new AppError('CONFIG_INVALID', 'ports.lock.json is not JSON');
+      return ports.load();
+    });
+    isReadable = false;
+    expect(registry.reload()).toEqual({ added: [], changed: [], removed: [] });
+    expect(registry.get('steady').enabled).toBe(true);
+    expect(registry.problems()).toMatchObject([{ message: 'ports.lock.json is not JSON' }]);
+    isReadable = true;
+    registry.reload();
+    expect(registry.problems()).toEqual([]);
   });
 
   it.each([

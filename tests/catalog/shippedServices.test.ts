@@ -84,7 +84,7 @@ describe('the services that ship', () => {
   });
 
   it('portolan follows PORTOLAN_API_URL, its probe too', () => {
-    const [portolan] = load({ PORTOLAN_API_URL: 'http://127.0.0.1:3555/' }).services.filter(
+    const portolan = load({ PORTOLAN_API_URL: 'http://127.0.0.1:3555/' }).services.find(
       ({ name }) => name === 'portolan',
     );
     expect(portolan?.api?.baseUrl).toBe('http://127.0.0.1:3555');

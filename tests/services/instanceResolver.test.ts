@@ -36,7 +36,7 @@ async function aBench(): Promise<Bench> {
         queries += 1;
         return lookup.byDigest(...asked);
       },
-      byId: lookup.byId,
+      byId: (...asked) => lookup.byId(...asked),
     },
   });
   await waitUntil('the feed is up', () => changes.isUp);

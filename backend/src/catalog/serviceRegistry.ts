@@ -5,6 +5,7 @@
 import { AppError } from '../errors/appError.js';
 import type { ConfigProblem } from './configProblem.js';
 import type { LoadedServices } from './loadServiceDefinitions.js';
+import { portsLockFileName } from './portsLock.js';
 import type { ServiceDefinition } from './serviceDefinition.js';
 
 export interface RegistryChange {
@@ -23,16 +24,18 @@ export interface ServiceRegistry {
   list(): readonly ServiceDefinition[];
   /** What is wrong in the files as they are now, whether or not a last good definition stands in. */
   problems(): readonly ConfigProblem[];
+  /** Takes up what changed; where the lock itself became unreadable, everything stays as it was, and `problems` says so. */
   reload(): RegistryChange;
 }
+
+const nothing: RegistryChange = { added: [], changed: [], removed: [] };
 
 export function createServiceRegistry(load: () => LoadedServices): ServiceRegistry {
   let services = new Map<string, ServiceDefinition>();
   let byPrefix = new Map<string, ServiceDefinition>();
   let problems: readonly ConfigProblem[] = [];
 
-  const reload = (): RegistryChange => {
-    const loaded = load();
+  const take = (loaded: LoadedServices): RegistryChange => {
     const bad = new Set(loaded.problems.map((problem) => problem.service));
     const next = new Map<string, ServiceDefinition>();
     for (const service of loaded.services) next.set(service.name, service);
@@ -51,7 +54,7 @@ export function createServiceRegistry(load: () => LoadedServices): ServiceRegist
       removed: [...before.keys()].filter((name) => !services.has(name)),
     };
   };
-  reload();
+  take(load());
 
   return {
     get: (name) => {
@@ -63,7 +66,15 @@ export function createServiceRegistry(load: () => LoadedServices): ServiceRegist
     findByPrefix: (instancePrefix) => byPrefix.get(instancePrefix) ?? null,
     list: () => [...services.values()],
     problems: () => problems,
-    reload,
+    reload() {
+      try {
+        return take(load());
+      } catch (thrown) {
+        if (!(thrown instanceof AppError)) throw thrown;
+        problems = [{ service: '', file: portsLockFileName, pointer: '', message: thrown.message }];
+        return nothing;
+      }
+    },
   };
 }
 

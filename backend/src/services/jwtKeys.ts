@@ -117,7 +117,9 @@ export function refuseSharedKeys(keys: SigningKeys, ring: KeyRing): void {
   const isShared = ringHoldsKey(ring, scalar);
   scalar.fill(0);
   if (isShared)
-    throw unusable('the signing key is a key of the key ring (KEYRING_FILE) as well; each needs a key of its own');
+    throw unusable(
+      'the signing key is a key of the key ring (KEYRING_FILE) as well; each needs a key of its own',
+    );
 }
 
 /** OpenSSL takes `d` and the point as they are given, so whether they belong together shows in a signature only. */

@@ -132,6 +132,12 @@ const tools = {
   fail: () => ({ ...text('the tool failed'), isError: true }),
 };
 
+/** Remembers what was asked, and answers as a server does that has nothing to say. */
+const note = (what) => {
+  heard.push(what);
+  return {};
+};
+
 const results = {
   initialize: (params) => {
     heard.push({ initialize: params });
@@ -157,9 +163,9 @@ const results = {
   }),
   'resources/list': () => ({ resources: [{ uri: 'test://one', name: 'one' }] }),
   'resources/read': ({ uri }) => ({ contents: [{ uri, text: 'content' }] }),
-  'resources/subscribe': (params) => void heard.push({ subscribe: params.uri }) ?? {},
-  'resources/unsubscribe': (params) => void heard.push({ unsubscribe: params.uri }) ?? {},
-  'logging/setLevel': (params) => void heard.push({ setLevel: params.level }) ?? {},
+  'resources/subscribe': (params) => note({ subscribe: params.uri }),
+  'resources/unsubscribe': (params) => note({ unsubscribe: params.uri }),
+  'logging/setLevel': (params) => note({ setLevel: params.level }),
 };
 
 createInterface({ input: process.stdin }).on('line', async (line) => {
@@ -180,7 +186,7 @@ createInterface({ input: process.stdin }).on('line', async (line) => {
     const tool = Object.hasOwn(tools, params.name) ? tools[params.name] : undefined;
     if (tool === undefined)
       return send({ id, error: { code: -32602, message: `Unknown tool: ${params.name}` } });
-    return send({ id, result: await tool(params.arguments ?? {}, id, params._meta) });
+    return send({ id, result: await tool(params.arguments ?? {}, id, params['_meta']) });
   }
   const result = results[method];
   if (result === undefined) return send({ id, error: { code: -32601, message: 'Method not found' } });
