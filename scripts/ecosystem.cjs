@@ -42,10 +42,11 @@ const surroundings = ['PATH', 'HOME', 'USER', 'LANG', 'LC_ALL', 'TZ', 'TMPDIR'];
 /**
  * @param {string} root the checkout
  * @param {CommittedApp[]} committed
- * @param {Env} [env] the environment that PM2 is called in
+ * @param {Env} [given] the environment that PM2 is called in; it wins over `.env` in the checkout
  * @returns {App[]}
  */
-function toApps(root, committed, env = process.env) {
+function toApps(root, committed, given = process.env) {
+  const env = { ...readEnvFile(join(root, '.env')), ...given };
   const stateDir = toPath(root, env.PORTOLAN_STATE_DIR, 'var');
   const common = {
     ...pick(env, surroundings),
@@ -160,14 +161,21 @@ function everyApp(stateDir, name) {
  * @returns {(name: string) => boolean}
  */
 function lookFor(env, file) {
-  /** @type {Env} */
-  let kept = {};
+  const kept = readEnvFile(file);
+  return (name) => Boolean(env[name] || kept[name]);
+}
+
+/**
+ * @param {string} file
+ * @returns {Env}
+ */
+function readEnvFile(file) {
   try {
-    kept = { ...parseEnv(readFileSync(file, 'utf8')) };
+    return { ...parseEnv(readFileSync(file, 'utf8')) };
   } catch {
     // Absent, or not for this account: then only the environment counts.
+    return {};
   }
-  return (name) => Boolean(env[name] || kept[name]);
 }
 
 /**

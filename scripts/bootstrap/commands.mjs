@@ -5,6 +5,7 @@ import { ensureBuilt } from './build.mjs';
 import { checkProject } from './check.mjs';
 import { root, runChild } from './child.mjs';
 import { ensureDependencies } from './dependencies.mjs';
+import { loadEnvFile } from './envFile.mjs';
 import { inTurn } from './turn.mjs';
 
 const usage = `usage: node scripts/bootstrap.mjs <command>
@@ -61,8 +62,10 @@ export async function runCommand(command, args) {
     case 'quickstart':
     case 'stop':
     case 'status':
+      loadEnvFile();
       return await runScript(command, args);
     case 'run':
+      loadEnvFile();
       return await runScript(args[0], args.slice(1));
     case 'test':
       return await runTests(args);
