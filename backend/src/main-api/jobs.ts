@@ -58,7 +58,12 @@ function toRetentionJobs(pool: DatabasePool, now: () => number): readonly Job[] 
       atStart: true,
       run: async () => void (await ensureAuditPartitions(pool, new Date(now()), partitionDaysAhead)),
     },
-    { name: 'purge-expired', everyMs: hourMs, run: async () => void (await purgeExpired(pool)) },
+    {
+      name: 'purge-expired',
+      everyMs: hourMs,
+      atStart: true,
+      run: async () => void (await purgeExpired(pool)),
+    },
   ];
 }
 
