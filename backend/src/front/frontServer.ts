@@ -4,8 +4,8 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { AppError, toAppError } from '../errors/appError.js';
-import { problemContentType, toProblem } from '../errors/problem.js';
 import type { HostGuard } from '../lifecycle/hostGuard.js';
+import { answerPlain, answerProblem } from '../lifecycle/plainAnswer.js';
 import type { Logger } from '../telemetry/logger.js';
 import type { FrontMetrics } from '../telemetry/metrics.js';
 import type { MetricsAccess } from '../telemetry/metricsAccess.js';
@@ -57,7 +57,7 @@ async function handle(ctx: FrontContext, request: IncomingMessage, response: Ser
   switch (target.kind) {
     case 'unknownInstance':
       ctx.metrics.authFailures.inc();
-      answer(response, 404, 'application/json', unknownInstanceBody);
+      answerPlain(response, 404, 'application/json', unknownInstanceBody);
       return;
     case 'disabledService':
       throw new AppError('SERVICE_UNAVAILABLE', `the service ${target.service} is disabled`, {
@@ -99,10 +99,10 @@ async function answerOwn(
   const status = ctx.isDraining() ? 503 : 200;
   switch (path.split('?', 1)[0] ?? path) {
     case '/livez':
-      answer(response, 200, 'text/plain', 'ok');
+      answerPlain(response, 200, 'text/plain', 'ok');
       return true;
     case '/readyz':
-      answer(response, status, 'text/plain', status === 200 ? 'ok' : 'draining');
+      answerPlain(response, status, 'text/plain', status === 200 ? 'ok' : 'draining');
       return true;
     case '/health': {
       const body = {
@@ -111,32 +111,16 @@ async function answerOwn(
         uptimeSeconds: Math.floor(process.uptime()),
         checks: { draining: status === 200 ? 'ok' : 'draining' },
       };
-      answer(response, status, 'application/json', JSON.stringify(body));
+      answerPlain(response, status, 'application/json', JSON.stringify(body));
       return true;
     }
     case '/metrics': {
       const refusal = ctx.metricsAccess(request);
       if (refusal !== null) answerProblem(response, refusal);
-      else answer(response, 200, ctx.metrics.registry.contentType, await ctx.metrics.registry.metrics());
+      else answerPlain(response, 200, ctx.metrics.registry.contentType, await ctx.metrics.registry.metrics());
       return true;
     }
     default:
       return false;
   }
-}
-
-function answerProblem(response: ServerResponse, error: AppError): void {
-  const { retryAfterSeconds } = error.options;
-  if (retryAfterSeconds !== undefined) response.setHeader('retry-after', String(retryAfterSeconds));
-  answer(response, error.form.status, problemContentType, JSON.stringify(toProblem(error)));
-}
-
-function answer(response: ServerResponse, status: number, contentType: string, body: string): void {
-  response.writeHead(status, {
-    'content-type': contentType,
-    'content-length': Buffer.byteLength(body),
-    'cache-control': 'no-store',
-    'x-content-type-options': 'nosniff',
-  });
-  response.end(body);
 }

@@ -1,8 +1,8 @@
 /** The monitor's own listener: its health, its metrics, nothing else. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { AppError, toAppError } from '../errors/appError.js';
-import { problemContentType, toProblem } from '../errors/problem.js';
 import type { HostGuard } from '../lifecycle/hostGuard.js';
+import { answerPlain, answerProblem } from '../lifecycle/plainAnswer.js';
 import type { MonitorMetrics } from '../telemetry/metrics.js';
 import type { MetricsAccess } from '../telemetry/metricsAccess.js';
 
@@ -32,9 +32,9 @@ async function answer(
   if (refusal !== null) return answerProblem(response, refusal);
   const path = (request.url ?? '/').split('?', 1)[0] ?? '/';
   const isReady = ctx.isCurrent() && !ctx.isDraining();
-  if (path === '/livez') return send(response, 200, 'text/plain', 'ok');
+  if (path === '/livez') return answerPlain(response, 200, 'text/plain', 'ok');
   if (path === '/readyz')
-    return send(response, isReady ? 200 : 503, 'text/plain', isReady ? 'ok' : 'not ready');
+    return answerPlain(response, isReady ? 200 : 503, 'text/plain', isReady ? 'ok' : 'not ready');
   if (path === '/health') {
     const body = {
       status: isReady ? 'healthy' : 'unhealthy',
@@ -42,26 +42,12 @@ async function answer(
       uptimeSeconds: Math.floor(process.uptime()),
       checks: { rounds: ctx.isCurrent() ? 'ok' : 'late', draining: ctx.isDraining() ? 'draining' : 'ok' },
     };
-    return send(response, isReady ? 200 : 503, 'application/json', JSON.stringify(body));
+    return answerPlain(response, isReady ? 200 : 503, 'application/json', JSON.stringify(body));
   }
   if (path === '/metrics') {
     const refused = ctx.metricsAccess(request);
     if (refused !== null) return answerProblem(response, refused);
-    return send(response, 200, ctx.metrics.registry.contentType, await ctx.metrics.registry.metrics());
+    return answerPlain(response, 200, ctx.metrics.registry.contentType, await ctx.metrics.registry.metrics());
   }
   answerProblem(response, new AppError('NOT_FOUND', 'the monitor has no such path'));
-}
-
-function answerProblem(response: ServerResponse, error: AppError): void {
-  send(response, error.form.status, problemContentType, JSON.stringify(toProblem(error)));
-}
-
-function send(response: ServerResponse, status: number, contentType: string, body: string): void {
-  response.writeHead(status, {
-    'content-type': contentType,
-    'content-length': Buffer.byteLength(body),
-    'cache-control': 'no-store',
-    'x-content-type-options': 'nosniff',
-  });
-  response.end(body);
 }
