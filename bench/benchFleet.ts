@@ -76,10 +76,12 @@ export async function startBenchFleet(upstreamPort: number): Promise<BenchFleet>
       },
       async connect(service, count) {
         const made: { path: string; credential: string }[] = [];
+        let token: unknown;
         for (let at = 0; at < count; at += 1) {
+          if (at % callersPerUser === 0) token = await signInAnother(post, accessToken, `${service}-${at}`);
           const credential = `credential-${service}-${at}-${'0123456789'.repeat(2)}`;
           const wish = { apiKey: credential, label: `caller-${at}` };
-          const answer = await post(`/services/${service}/authenticate`, wish, accessToken);
+          const answer = await post(`/services/${service}/authenticate`, wish, token);
           made.push({ path: new URL(String(answer.instanceUrl)).pathname, credential });
         }
         return made;
@@ -90,6 +92,20 @@ export async function startBenchFleet(upstreamPort: number): Promise<BenchFleet>
     await end();
     throw error;
   }
+}
+
+/** A user may connect only so often a minute. */
+const callersPerUser = 20;
+
+/** A new account. @returns its access token */
+async function signInAnother(
+  post: ReturnType<typeof poster>,
+  adminToken: unknown,
+  name: string,
+): Promise<unknown> {
+  const account = { email: `${name}@example.com`, password: 'a password for a caller' };
+  await post('/users', { ...account, role: 'user' }, adminToken);
+  return (await post('/auth/login', account)).accessToken;
 }
 
 function writeService(mcpPortsDir: string, name: string, config: object): void {

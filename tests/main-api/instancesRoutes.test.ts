@@ -159,6 +159,20 @@ describe('the routes of instances', () => {
     expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
   });
 
+  it('limits connecting to twenty tries a minute for each user, by either route', async () => {
+    const [alice, bob] = [await api.signIn(), await api.signIn()];
+    const statuses: number[] = [];
+    for (let turn = 0; turn < 10; turn += 1) {
+      statuses.push((await alice.call('POST', authenticate, { apiKey: 'no' })).status);
+      statuses.push((await alice.call('PUT', '/api/v1/credentials/notes', { apiKey: 'no' })).status);
+    }
+    expect(statuses).toEqual(statuses.map(() => 400));
+    const refused = await alice.call('POST', authenticate, { apiKey: 'good-alice' });
+    expect(refused).toMatchObject({ status: 429, body: { code: 'RATE_LIMIT_EXCEEDED' } });
+    expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
+    expect((await bob.call('POST', authenticate, { apiKey: 'good-bob' })).status).toBe(201);
+  });
+
   it('H05 writes exactly one audit row for each mutation, whether it succeeds or fails', async () => {
     const alice = await api.signIn();
     const mutations: [string, string, unknown?][] = [

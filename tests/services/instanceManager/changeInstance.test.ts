@@ -1,6 +1,7 @@
 import { describe, expect, it, jest } from '@jest/globals';
 import type { AppError } from '../../../backend/src/errors/appError.js';
 import { createInstanceLookup } from '../../../backend/src/services/instanceLookup.js';
+import { createInstanceManager } from '../../../backend/src/services/instanceManager/instanceManager.js';
 import { createInstanceResolver } from '../../../backend/src/services/instanceResolver.js';
 import { openConnectedSite, type ConnectedSite } from '../../support/connectedSite.js';
 import { refusalOf } from './refusal.js';
@@ -25,6 +26,16 @@ async function actionsOf(bench: ConnectedSite): Promise<string[]> {
     'select action from audit_events order by occurred_at',
   );
   return rows.map(({ action }) => action);
+}
+
+/** The details of the rows that tell of a reveal. */
+async function revealsOf(bench: ConnectedSite): Promise<unknown[]> {
+  const root = await bench.site.db.superuser();
+  const { rows } = await root.query<{ details: unknown }>(
+    `select details from audit_events where action in ('instance.url_revealed', 'instance.urls_revealed')
+     order by occurred_at`,
+  );
+  return rows.map(({ details }) => details);
 }
 
 describe('changing an instance', () => {
@@ -137,7 +148,7 @@ describe('changing an instance', () => {
 });
 
 describe('showing an instance', () => {
-  it('I02 I03 shows the URL after a recent sign-in only, and audits each time', async () => {
+  it('I02 I03 shows the URL after a recent sign-in only', async () => {
     await using bench = await openConnectedSite();
     const alice = await bench.anActor();
     const { url } = await bench.manager.authenticate(alice, notes, { apiKey: 'good-alice' });
@@ -145,8 +156,7 @@ describe('showing an instance', () => {
     expect(await bench.manager.show(alice, notes)).toMatchObject({ ...url, serviceType: 'notes' });
     expect(await bench.manager.list(alice)).toHaveLength(2);
     expect(await bench.manager.reveal(alice, notes)).toMatchObject(url);
-    const actions = await actionsOf(bench);
-    expect(actions.filter((action) => action === 'instance.url_revealed')).toHaveLength(4);
+    const revealedBefore = await revealsOf(bench);
 
     const later = { ...alice, authenticatedAt: new Date(Date.now() - 15 * 60_000 - 1_000) };
     const withKey = { ...alice, authenticatedAt: null, via: 'key:1' };
@@ -162,8 +172,98 @@ describe('showing an instance', () => {
         (await bench.manager.authenticate(actor, notes, { apiKey: 'good-alice' })).url.instanceUrl,
       ).toBeNull();
     }
-    const revealed = (await actionsOf(bench)).filter((action) => action === 'instance.url_revealed');
-    expect(revealed).toHaveLength(4);
+    expect(await revealsOf(bench)).toEqual(revealedBefore);
+  });
+
+  it('I03 H05 audits a listing with one row, again after a minute, and each session and instance for itself', async () => {
+    await using bench = await openConnectedSite();
+    const alice = await bench.anActor();
+    let now = Date.now();
+    const manager = createInstanceManager({
+      pool: bench.site.api,
+      registry: bench.registry,
+      vault: bench.vault,
+      probes: bench.probes,
+      publicUrl: bench.publicUrl,
+      now: () => now,
+    });
+    const work = { ...notes, label: 'work' };
+    const first = await manager.authenticate(alice, notes, { apiKey: 'good-alice' });
+    const second = await manager.authenticate(alice, work, { apiKey: 'good-alice' });
+    const ids = [first.view.id, second.view.id];
+    const listings = [
+      expect.objectContaining({ count: 2, instances: expect.arrayContaining(ids) as unknown }),
+    ];
+    await manager.list(alice);
+    await manager.list(alice);
+    await manager.show(alice, work);
+    expect(await revealsOf(bench)).toEqual(listings);
+
+    // Another session of the same person is another reveal, and so is an instance that no row has named yet.
+    await manager.show({ ...alice, via: 'session:other' }, work);
+    const third = await manager.authenticate(alice, { ...notes, label: 'third' }, { apiKey: 'good-alice' });
+    await manager.list(alice);
+    expect(await revealsOf(bench)).toEqual([
+      ...listings,
+      { label: 'work' },
+      expect.objectContaining({
+        count: 3,
+        instances: expect.arrayContaining([...ids, third.view.id]) as unknown,
+      }),
+    ]);
+
+    now += 61_000;
+    await manager.list(alice);
+    expect(await revealsOf(bench)).toHaveLength(4);
+    // Asking for one outright is told of each time.
+    await manager.reveal(alice, notes);
+    await manager.reveal(alice, notes);
+    expect((await revealsOf(bench)).slice(4)).toEqual([{ label: 'default' }, { label: 'default' }]);
+  });
+
+  it('I03 H02 shows nothing when the row cannot be written, and does not take it for told afterwards', async () => {
+    await using bench = await openConnectedSite();
+    const alice = await bench.anActor();
+    await bench.manager.authenticate(alice, notes, { apiKey: 'good-alice' });
+    const root = await bench.site.db.superuser();
+    await root.query('revoke insert on audit_events from portolan_api');
+    expect(await refusalOf(bench.manager.list(alice))).toMatchObject({ code: 'AUDIT_UNAVAILABLE' });
+    await root.query('grant insert on audit_events to portolan_api');
+    expect(await revealsOf(bench)).toEqual([]);
+    await bench.manager.list(alice);
+    expect(await revealsOf(bench)).toHaveLength(1);
+  });
+
+  it('I03 lists the others when one URL cannot be opened, and says why that one is missing', async () => {
+    await using bench = await openConnectedSite();
+    const alice = await bench.anActor();
+    const broken = await bench.manager.authenticate(alice, notes, { apiKey: 'good-alice' });
+    const whole = await bench.manager.authenticate(
+      alice,
+      { ...notes, label: 'work' },
+      { apiKey: 'good-alice' },
+    );
+    const root = await bench.site.db.superuser();
+    await root.query(
+      `update instances set sealed_url = set_byte(sealed_url, 120, get_byte(sealed_url, 120) # 1) where id = $1`,
+      [broken.view.id],
+    );
+    const listed = await bench.manager.list(alice);
+    expect(listed).toHaveLength(2);
+    expect(listed.find(({ id }) => id === whole.view.id)).toMatchObject(whole.url);
+    const unreadable = {
+      instanceId: null,
+      instanceUrl: null,
+      reveal: expect.stringContaining('rotate') as unknown,
+    };
+    expect(listed.find(({ id }) => id === broken.view.id)).toMatchObject(unreadable);
+    expect(await bench.manager.show(alice, notes)).toMatchObject(unreadable);
+    expect(await revealsOf(bench)).toEqual([{ label: 'work' }]);
+    expect(await refusalOf(bench.manager.reveal(alice, notes))).toMatchObject({
+      code: 'CREDENTIAL_UNREADABLE',
+    });
+    await bench.manager.rotate(alice, notes, { graceSeconds: 0 });
+    expect((await bench.manager.list(alice)).every(({ instanceUrl }) => instanceUrl !== null)).toBe(true);
   });
 
   it('I02 says for a service without an instance how to set it up', async () => {

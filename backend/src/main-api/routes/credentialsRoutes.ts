@@ -96,10 +96,11 @@ export function createCredentialsRoutes({
       description: 'Makes the instance when there is none yet; its URL is shown by the routes of instances.',
       tags: credentials,
       auth: 'user',
-      limit: 'write',
+      limit: 'authenticate',
       problems: [
         'SERVICE_UNKNOWN',
         'SERVICE_UNAVAILABLE',
+        'CREDENTIAL_MISSING',
         'CREDENTIAL_REJECTED',
         'UPSTREAM_UNREACHABLE',
         'UPSTREAM_FAILED',

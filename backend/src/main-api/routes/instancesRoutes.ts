@@ -38,10 +38,11 @@ export function createInstancesRoutes({
         'answers 201 with its URL; afterwards it replaces the credential, keeps the URL and answers 200.',
       tags,
       auth: 'user',
-      limit: 'write',
+      limit: 'authenticate',
       problems: [
         'SERVICE_UNKNOWN',
         'SERVICE_UNAVAILABLE',
+        'CREDENTIAL_MISSING',
         'CREDENTIAL_REJECTED',
         'UPSTREAM_UNREACHABLE',
         'UPSTREAM_FAILED',

@@ -17,6 +17,7 @@ import { getOverrides, putOverrides, type OverridesView } from './instanceOverri
 import type { InstanceName, InstanceParts } from './instanceParts.js';
 import type { InstanceView, RevealedUrl, ShownInstance } from './instanceView.js';
 import { probeInstance, type ProbedInstance } from './probeInstance.js';
+import { createRevealNotes } from './revealNotes.js';
 import { revealInstance, showInstance, showInstances } from './revealUrl.js';
 
 export interface InstanceManager {
@@ -48,10 +49,11 @@ export interface InstanceManager {
 
 /** Errors are named at each function; any of them may throw DATABASE_UNAVAILABLE. */
 export function createInstanceManager(parts: InstanceParts): InstanceManager {
+  const showParts = { ...parts, reveals: createRevealNotes(parts.now) };
   return {
     authenticate: (actor, name, given) => authenticateInstance(parts, actor, name, given),
-    show: (actor, name) => showInstance(parts, actor, name),
-    list: (actor) => showInstances(parts, actor),
+    show: (actor, name) => showInstance(showParts, actor, name),
+    list: (actor) => showInstances(showParts, actor),
     reveal: (actor, name) => revealInstance(parts, actor, name),
     rotate: (actor, name, options) => rotateInstance(parts, actor, name, options),
     change: (actor, name, change) => changeInstance(parts, actor, name, change),

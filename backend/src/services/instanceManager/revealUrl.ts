@@ -1,8 +1,9 @@
 /**
- * Showing an instance URL again: only to its owner, only after a recent sign-in, and never without an audit row in the
- * same transaction (12.12).
+ * Showing an instance URL again: only to its owner, only after a recent sign-in, and never without an audit row (12.12).
+ * The row is in the same transaction; a listing that a session asks for again within a minute is told of already.
  */
 import { AppError } from '../../errors/appError.js';
+import type { ErrorCode } from '../../errors/errorCodes.js';
 import type { Queryable } from '../../database/queryable.js';
 import { findInstance, listInstances, type Instance } from '../../stores/instancesStore.js';
 import { recordActorChange, type Actor } from '../changeAudit.js';
@@ -14,6 +15,7 @@ import {
   type InstanceName,
   type InstanceParts,
 } from './instanceParts.js';
+import type { RevealNotes } from './revealNotes.js';
 import {
   toInstanceUrl,
   toInstanceView,
@@ -21,6 +23,9 @@ import {
   type ShownInstance,
   type UrlPart,
 } from './instanceView.js';
+
+/** What showing takes: the manager remembers which reveals were audited lately. */
+export type ShowParts = InstanceParts & { readonly reveals: RevealNotes };
 
 export const howToReveal =
   'The URL is shown after a sign-in of the last 15 minutes: sign in again, then ask for it once more.';
@@ -41,21 +46,21 @@ export async function openUrl(
 
 /** I02: one instance, with its URL if the sign-in is recent. @throws AppError NOT_FOUND with setup instructions. */
 export async function showInstance(
-  parts: InstanceParts,
+  parts: ShowParts,
   actor: Actor,
   name: InstanceName,
 ): Promise<ShownInstance> {
-  return asSelf(parts, actor, async (db) => {
+  const [shown] = await showWith(parts, actor, async (db) => {
     const instance = await findInstance(db, { userId: actor.userId, ...name });
     if (instance === null) throw noInstance(parts, name);
-    const [shown] = await show(parts, db, actor, [instance]);
-    return shown as ShownInstance;
+    return [instance];
   });
+  return shown as ShownInstance;
 }
 
-/** I03: all instances of the caller. */
-export async function showInstances(parts: InstanceParts, actor: Actor): Promise<ShownInstance[]> {
-  return asSelf(parts, actor, async (db) => show(parts, db, actor, await listInstances(db, actor.userId)));
+/** I03: all instances of the caller. One whose URL cannot be opened comes without it and with the reason. */
+export async function showInstances(parts: ShowParts, actor: Actor): Promise<ShownInstance[]> {
+  return showWith(parts, actor, (db) => listInstances(db, actor.userId));
 }
 
 /** @throws AppError REAUTHENTICATION_REQUIRED, NOT_FOUND. */
@@ -72,37 +77,73 @@ export async function revealInstance(
   return asSelf(parts, actor, async (db) => {
     const instance = await lockInstance(parts, db, actor, name);
     const url = await openUrl(parts, db, instance);
-    await recordReveal(db, actor, [instance]);
+    await recordReveal(db, actor, { id: instance.id, serviceType: instance.service, label: instance.label });
     return { ...url, id: instance.id, label: instance.label };
   });
 }
 
-async function show(
-  parts: InstanceParts,
-  db: Queryable,
+async function showWith(
+  parts: ShowParts,
   actor: Actor,
-  instances: readonly Instance[],
+  find: (db: Queryable) => Promise<readonly Instance[]>,
 ): Promise<ShownInstance[]> {
   const now = parts.now();
-  if (instances.length === 0) return [];
-  if (!hasRecentSignIn(actor, now)) {
-    return instances.map((instance) => ({ ...toInstanceView(instance, now), ...hidden }));
-  }
-  const shown: ShownInstance[] = [];
-  for (const instance of instances) {
-    shown.push({ ...toInstanceView(instance, now), ...(await openUrl(parts, db, instance)) });
-  }
-  await recordReveal(db, actor, instances);
+  const isRecent = hasRecentSignIn(actor, now);
+  const shown = await asSelf(parts, actor, async (db) => {
+    const instances = await find(db);
+    const all: ShownInstance[] = [];
+    for (const instance of instances) {
+      const url = isRecent ? await openOrSayWhy(parts, db, instance) : hidden;
+      all.push({ ...toInstanceView(instance, now), ...url });
+    }
+    if (!parts.reveals.isTold(actor.via, idsOfRevealed(all))) await recordListing(db, actor, all);
+    return all;
+  });
+  parts.reveals.note(actor.via, idsOfRevealed(shown));
   return shown;
 }
 
-async function recordReveal(db: Queryable, actor: Actor, instances: readonly Instance[]): Promise<void> {
-  for (const { id, service, label } of instances) {
-    await recordActorChange(db, actor, {
-      action: 'instance.url_revealed',
-      target: { kind: 'instance', id },
-      service,
-      details: { label },
-    });
+/** What concerns one instance's URL alone takes nothing else from its owner. */
+async function openOrSayWhy(parts: ShowParts, db: Queryable, instance: Instance): Promise<UrlPart> {
+  try {
+    return await openUrl(parts, db, instance);
+  } catch (error) {
+    const reason = error instanceof AppError ? reasons[error.code] : undefined;
+    if (reason === undefined) throw error;
+    return { instanceId: null, instanceUrl: null, reveal: reason };
   }
+}
+
+const reasons: Partial<Record<ErrorCode, string>> = {
+  CREDENTIAL_UNREADABLE: 'The URL cannot be read any more: rotate it.',
+  SEALED: 'The keys of this installation are away; the URL is shown again once an admin has put them back.',
+};
+
+const idsOfRevealed = (shown: readonly ShownInstance[]): string[] =>
+  shown.filter(({ instanceUrl }) => instanceUrl !== null).map(({ id }) => id);
+
+/** One row, however many URLs the listing shows; it names every instance whose URL was in it. */
+async function recordListing(db: Queryable, actor: Actor, shown: readonly ShownInstance[]): Promise<void> {
+  const revealed = shown.filter(({ instanceUrl }) => instanceUrl !== null);
+  const [first, ...others] = revealed;
+  if (first === undefined) return;
+  if (others.length === 0) return recordReveal(db, actor, first);
+  await recordActorChange(db, actor, {
+    action: 'instance.urls_revealed',
+    target: { kind: 'user', id: actor.userId },
+    details: { count: revealed.length, instances: revealed.map(({ id }) => id) },
+  });
+}
+
+async function recordReveal(
+  db: Queryable,
+  actor: Actor,
+  { id, serviceType, label }: Pick<ShownInstance, 'id' | 'serviceType' | 'label'>,
+): Promise<void> {
+  await recordActorChange(db, actor, {
+    action: 'instance.url_revealed',
+    target: { kind: 'instance', id },
+    service: serviceType,
+    details: { label },
+  });
 }
