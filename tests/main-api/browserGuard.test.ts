@@ -137,6 +137,6 @@ describe('the guard in front of the main API', () => {
 
   it('puts the base of PUBLIC_URL into the console, so that it works under a path', async () => {
     await using under = await openMainApi({ env: { PUBLIC_URL: 'http://localhost:8080/tools/portolan' } });
-    expect((await under.get('/console/connect/notes')).body).toContain('<base href="/tools/portolan/">');
+    expect((await under.get('/console/connect/notes')).body).toContain('<base href="/tools/portolan/" />');
   });
 });

@@ -32,8 +32,8 @@ export function createPages({ projectRoot, publicUrl }: Pick<Config, 'projectRoo
   // The console's addresses are relative to this, so that it works under a path and below `/console/…`.
   const base = `${publicUrl.pathname.replace(/\/$/, '')}/`;
   const index = readFileSync(join(consoleDir, 'index.html'), 'utf8').replace(
-    '<base href="/">',
-    `<base href="${base}">`,
+    '<base href="/" />',
+    `<base href="${base}" />`,
   );
 
   const showConsole: RequestHandler = (_request, response) => {
