@@ -123,7 +123,8 @@ describe('what lies in the database', () => {
     await expect(bench.manager.getCredential(alice, notes)).rejects.toMatchObject({
       code: 'CREDENTIAL_UNREADABLE',
     });
-    await expect(bench.manager.show(alice, notes)).rejects.toMatchObject({ code: 'CREDENTIAL_UNREADABLE' });
+    await expect(bench.manager.reveal(alice, notes)).rejects.toMatchObject({ code: 'CREDENTIAL_UNREADABLE' });
+    expect(await bench.manager.show(alice, notes)).toMatchObject({ instanceId: null, instanceUrl: null });
     expect(await bench.manager.probe(alice, notes).catch((error: AppError) => error.code)).toBe(
       'SERVICE_UNAVAILABLE',
     );
@@ -155,6 +156,10 @@ describe('what lies in the database', () => {
     for (const attempt of await Promise.allSettled(attempts)) {
       expect(attempt).toMatchObject({ status: 'rejected', reason: { code: 'SEALED' } });
     }
+    // What needs no key is shown all the same.
+    expect(await manager.list(alice)).toMatchObject([
+      { serviceType: 'notes', instanceUrl: null, reveal: expect.stringContaining('keys') as unknown },
+    ]);
     expect(await dump(bench)).toBe(before);
     expect(bench.edges.notes.seen).toHaveLength(1);
   });
