@@ -1,5 +1,8 @@
-import { afterAll, beforeAll } from '@jest/globals';
+import { afterAll, beforeAll, jest } from '@jest/globals';
 import { eventually } from './eventually.js';
+
+// On a CI machine two cores carry whole fleets: a test that fails is tried once more, and its first failure is printed.
+if (process.env['CI'] === 'true') jest.retryTimes(1, { logErrorsBeforeRetry: true });
 
 /** Kinds of handles that a test file must not leave behind, as Node names them. */
 const watched = ['ProcessWrap', 'TCPServerWrap', 'PipeServerWrap', 'FSEventWrap'] as const;
