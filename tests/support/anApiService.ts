@@ -111,6 +111,7 @@ export function termsOf(
     values: { token, fields: new Map(Object.entries({ ...(token === null ? {} : { token }), ...fields })) },
     client: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'test', version: '1' } },
     sessionId: null,
+    preferredEra: 'legacy',
   };
 }
 

@@ -107,6 +107,7 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
   const ctx: BridgeContext = {
     definition,
     upstream: kindUpstream.upstream,
+    raw: null,
     gate: createToolGate(definition.toolPolicy),
     openValues: (instance) => opener.open(instance),
     watch,

@@ -86,6 +86,7 @@ const termsOf = (who: Who = {}): ConnectionTerms => ({
     clientInfo: { name: 'test', version: '1' },
   },
   sessionId: who.sessionId === undefined ? 'session-a' : who.sessionId,
+  preferredEra: 'legacy',
 });
 
 const never = new AbortController().signal;

@@ -1,12 +1,11 @@
 import type { ServiceDefinition } from '../../../catalog/serviceDefinition.js';
-import type { CredentialValues } from '../../../services/credentialValues.js';
-import type { SealedInstance } from '../../../services/instanceResolver.js';
 import type { InstanceWatch } from '../../../services/instanceWatch.js';
 import type { SetupInstructions } from '../../../services/setupInstructions.js';
 import type { VaultGate } from '../../../services/vaultKeys.js';
 import type { CallSpool } from '../../../spool/callSpool.js';
 import type { Logger } from '../../../telemetry/logger.js';
 import type { ServiceMetrics } from '../../../telemetry/metrics.js';
+import type { OpenValues, RawUpstream } from '../upstream/remote/rawUpstream.js';
 import type { Upstream } from '../upstream/upstream.js';
 import type { LastLists } from './lastLists.js';
 import type { SessionJournal } from './sessionJournal.js';
@@ -16,9 +15,11 @@ import type { ToolGate } from './toolPolicy.js';
 export interface BridgeContext {
   readonly definition: ServiceDefinition;
   readonly upstream: Upstream;
+  /** Null for upstreams that are not reached by Streamable HTTP. */
+  readonly raw: RawUpstream | null;
   readonly gate: ToolGate;
   /** @throws AppError CREDENTIAL_MISSING, CREDENTIAL_UNREADABLE, SEALED */
-  readonly openValues: (instance: SealedInstance) => CredentialValues;
+  readonly openValues: OpenValues;
   readonly watch: InstanceWatch;
   readonly vault: VaultGate;
   readonly spool: Pick<CallSpool, 'intent' | 'outcome' | 'refusal'>;

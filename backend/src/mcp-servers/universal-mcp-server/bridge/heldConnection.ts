@@ -3,9 +3,10 @@
  * the instance's credential changed, with what the conversation had settled restored (spec 04, "Sharing a stdio child",
  * rule 6). An upstream that needs no connection of its own is joined for each call, so that no credential stays behind.
  */
-import type { CredentialValues } from '../../../services/credentialValues.js';
 import type { SealedInstance } from '../../../services/instanceResolver.js';
 import { abortable } from '../protocol/abortable.js';
+import type { Era } from '../protocol/revisions.js';
+import type { OpenValues } from '../upstream/remote/rawUpstream.js';
 import type {
   BackgroundListener,
   ClientTerms,
@@ -16,11 +17,12 @@ import type {
 
 export interface HeldConnectionOptions {
   readonly upstream: Pick<Upstream, 'connect'>;
-  readonly openValues: (instance: SealedInstance) => CredentialValues;
+  readonly openValues: OpenValues;
   /** False for upstreams that keep no conversation. */
   readonly isKept: boolean;
   readonly client: ClientTerms;
   readonly sessionId: string | null;
+  readonly preferredEra: Era;
   readonly background: Omit<BackgroundListener, 'onClosed'>;
   /** Gives a new connection what the conversation had settled; `isAgain` when there was one before. */
   readonly restore: (connection: UpstreamConnection, isAgain: boolean) => Promise<void>;
@@ -71,9 +73,11 @@ export class HeldConnection {
   }
 
   async #connect(instance: SealedInstance): Promise<UpstreamConnection> {
-    const { upstream, openValues, client, sessionId, isKept, background, restore } = this.#options;
-    const values = openValues(instance);
-    const connection = await upstream.connect({ instance, values, client, sessionId }, this.#closing.signal);
+    const { upstream, openValues, client, sessionId, preferredEra, isKept, background, restore } =
+      this.#options;
+    const values = await openValues(instance);
+    const terms = { instance, values, client, sessionId, preferredEra };
+    const connection = await upstream.connect(terms, this.#closing.signal);
     if (!isKept) return connection;
     if (this.#closing.signal.aborted || this.#instance !== instance) {
       connection.release();

@@ -45,6 +45,7 @@ export class LegacySession implements OpenThing {
       isKept: ctx.definition.kind !== 'api',
       client: settled.client,
       sessionId: settled.uuid,
+      preferredEra: 'legacy',
       background: {
         onNotification: (notification) => this.#stream?.send(notification),
         onServerRequest: (request) => this.ask(request, this.#stream),

@@ -84,6 +84,7 @@ export class ListenStream implements OpenThing {
       isKept: ctx.definition.kind !== 'api',
       client: bridgeTerms,
       sessionId: null,
+      preferredEra: 'modern',
       background: {
         onNotification: (notification) => this.#pass(notification),
         onServerRequest: refuseToBeAsked,

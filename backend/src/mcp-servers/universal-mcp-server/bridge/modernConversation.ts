@@ -39,6 +39,7 @@ export class ModernConversation implements OpenThing {
       isKept: ctx.definition.kind !== 'api',
       client: bridgeTerms,
       sessionId: null,
+      preferredEra: 'modern',
       background: { onNotification() {}, onServerRequest: refuseToBeAsked },
       restore: () => Promise.resolve(),
     });

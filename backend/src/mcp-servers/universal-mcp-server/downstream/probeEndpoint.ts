@@ -67,7 +67,7 @@ export function createProbeEndpoint(options: ProbeEndpointOptions): AnswerIntern
       case 'unknown':
         throw new AppError('NOT_FOUND', 'the instance to probe is not there');
       case 'found':
-        return probeInstance(bridge, resolution.instance, bridge.openValues(resolution.instance));
+        return probeInstance(bridge, resolution.instance, await bridge.openValues(resolution.instance));
     }
   };
 
@@ -139,7 +139,7 @@ async function probeInstance(
     method === undefined || method.probe.type === 'none' ? probeMsMax : method.probe.timeoutMs;
   let outcome: ProbeOutcome;
   try {
-    const terms = { instance, values, client: bridgeTerms, sessionId: null };
+    const terms = { instance, values, client: bridgeTerms, sessionId: null, preferredEra: 'legacy' } as const;
     outcome = await upstream.probe(terms, AbortSignal.timeout(timeoutMs));
   } catch (error) {
     if (!(error instanceof DOMException || error instanceof AppError)) throw error;

@@ -32,7 +32,7 @@ export function createRestRoute(ctx: BridgeContext, rooms: InstanceRooms, api: A
     const plan = await planRestCall(api, from.segments, new URLSearchParams(from.query), (tool) =>
       ctx.gate.show(tool),
     );
-    const terms = { instance, values: ctx.openValues(instance) };
+    const terms = { instance, values: await ctx.openValues(instance) };
     ctx.noteUse(instance.id);
     room.limits.beginCall();
     const callId = ctx.newId();

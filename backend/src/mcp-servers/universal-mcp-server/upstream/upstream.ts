@@ -28,6 +28,11 @@ export interface ConnectionTerms {
   readonly client: ClientTerms;
   /** The downstream session, or null for a request that stands alone (modern era). */
   readonly sessionId: string | null;
+  /**
+   * The era that the client speaks. An upstream that speaks both answers in this one; one that does not answers in its
+   * own, and says so in `UpstreamConnection.era`.
+   */
+  readonly preferredEra: Era;
 }
 
 /** What an MCP server says of itself: the result of `initialize`, or the same facts from `server/discover`. */
@@ -53,7 +58,14 @@ export interface BackgroundListener {
   onClosed(): void;
 }
 
-/** One conversation with an upstream. */
+/**
+ * One conversation with an upstream, in the era that it names:
+ * - `legacy`: initialized already. Requests are those of the initialize family; the server may ask the client.
+ * - `modern`: nothing is settled, so every request carries a complete envelope in `params._meta` (version, client info,
+ *   capabilities), results carry `resultType`, and the server never sends a request: what it wants to know comes as an
+ *   `input_required` result. `subscriptions/listen` is a request like others that is answered when the stream ends; what
+ *   comes on it is told to its listener. `listen` (background) hears nothing but `onClosed`.
+ */
 export interface UpstreamConnection {
   readonly era: Era;
   readonly server: ServerTerms;
