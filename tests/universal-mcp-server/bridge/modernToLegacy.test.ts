@@ -1,6 +1,6 @@
+import { envelope } from '../../../backend/src/mcp-servers/universal-mcp-server/protocol/envelope.js';
 import { describe, expect, it } from '@jest/globals';
 import {
-  envelope,
   isPassedMethod,
   toDiscoverResult,
   toLegacyRequest,

@@ -15,7 +15,7 @@ import { HeldConnection } from './heldConnection.js';
 import type { OpenThing } from './instanceRooms.js';
 import { bridgeTerms, refuseToBeAsked } from './modernConversation.js';
 import type { ReplyStream } from './reply.js';
-import { envelope } from './translate/modernToLegacy.js';
+import { envelope } from '../protocol/envelope.js';
 
 export interface ListenFilter {
   readonly toolsListChanged?: boolean;

@@ -4,6 +4,7 @@
  */
 import { AppError } from '../../../errors/appError.js';
 import type { SealedInstance } from '../../../services/instanceResolver.js';
+import { envelope } from '../protocol/envelope.js';
 import {
   isJsonObject,
   type JsonObject,
@@ -26,7 +27,6 @@ import {
 } from './modernConversation.js';
 import type { Reply, ReplyForm } from './reply.js';
 import {
-  envelope,
   isPassedMethod,
   toDiscoverResult,
   toLegacyRequest,

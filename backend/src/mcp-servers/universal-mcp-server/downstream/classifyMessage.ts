@@ -12,7 +12,7 @@ import {
   type JsonRpcResponse,
 } from '../protocol/jsonRpc.js';
 import { eraOf, legacyRevisions, modernRevisions } from '../protocol/revisions.js';
-import { envelope } from '../bridge/translate/modernToLegacy.js';
+import { envelope } from '../protocol/envelope.js';
 
 export interface ProtocolHeaders {
   readonly protocolVersion: string | undefined;

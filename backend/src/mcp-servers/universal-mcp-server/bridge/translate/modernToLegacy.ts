@@ -2,6 +2,7 @@
  * A client of the modern era (2026-07-28) before an upstream of the legacy era: what its requests become, and what comes
  * back to it (spec 04, "Translation", C26→U25). Pure functions; nothing here waits or remembers.
  */
+import { envelope } from '../../protocol/envelope.js';
 import {
   isJsonObject,
   type JsonObject,
@@ -10,16 +11,6 @@ import {
 } from '../../protocol/jsonRpc.js';
 import { modernRevisions } from '../../protocol/revisions.js';
 import type { ServerTerms } from '../../upstream/upstream.js';
-
-/** Members of `_meta` that belong to the modern era's envelope (MCP 2026-07-28, "Per-request metadata"). */
-export const envelope = {
-  protocolVersion: 'io.modelcontextprotocol/protocolVersion',
-  clientInfo: 'io.modelcontextprotocol/clientInfo',
-  clientCapabilities: 'io.modelcontextprotocol/clientCapabilities',
-  logLevel: 'io.modelcontextprotocol/logLevel',
-  serverInfo: 'io.modelcontextprotocol/serverInfo',
-  subscriptionId: 'io.modelcontextprotocol/subscriptionId',
-} as const;
 
 /** The requests that a modern client may make and a legacy upstream understands, but for discover and listen. */
 const passedMethods = new Set([

@@ -1,0 +1,10 @@
+/** What a request of the modern era says of its client and of itself, since no session settled it. */
+/** Members of `_meta` that belong to the modern era's envelope (MCP 2026-07-28, "Per-request metadata"). */
+export const envelope = {
+  protocolVersion: 'io.modelcontextprotocol/protocolVersion',
+  clientInfo: 'io.modelcontextprotocol/clientInfo',
+  clientCapabilities: 'io.modelcontextprotocol/clientCapabilities',
+  logLevel: 'io.modelcontextprotocol/logLevel',
+  serverInfo: 'io.modelcontextprotocol/serverInfo',
+  subscriptionId: 'io.modelcontextprotocol/subscriptionId',
+} as const;
