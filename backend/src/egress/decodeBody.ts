@@ -12,6 +12,7 @@ import {
   inflateSync,
   type ZlibOptions,
 } from 'node:zlib';
+import type { AppError } from '../errors/appError.js';
 import { egressError } from './egressError.js';
 
 /** What `accept-encoding` says. */
@@ -54,7 +55,7 @@ export async function decodeBody(body: Buffer, contentEncoding: string, maxBytes
   }
 }
 
-export function answerTooLarge(maxBytes: number): Error {
+export function answerTooLarge(maxBytes: number): AppError {
   return egressError(
     'UPSTREAM_FAILED',
     `answer larger than ${maxBytes} bytes`,

@@ -2,14 +2,13 @@
  * The one HTTP client for everything that leaves: checked destinations, pinned addresses, pooled connections, no
  * redirects, bounded answers, and errors that quote nothing (05 "Guard in front of every listener").
  */
-import { LRUCache } from 'lru-cache';
-import { Pool } from 'undici';
 import type { EgressRules } from '../addresses/urlProblem.js';
 import { AppError } from '../errors/appError.js';
 import { parseDestination, type Destination } from './destination.js';
 import { EgressCall, type EgressBounds, type EgressResponse } from './egressCall.js';
 import { egressError, toEgressError } from './egressError.js';
 import { createGuardedConnector, systemResolver, type ResolveHost } from './guardedConnector.js';
+import { createOriginPools } from './originPools.js';
 
 export interface EgressRequest extends EgressBounds {
   readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
@@ -47,9 +46,6 @@ export interface EgressClient extends AsyncDisposable {
   send(request: EgressRequest, signal?: AbortSignal): Promise<EgressResponse>;
 }
 
-const originsMax = 256;
-const headerBytesMax = 16_384;
-
 export function createEgressClient(options: EgressClientOptions): EgressClient {
   const {
     rules,
@@ -63,31 +59,9 @@ export function createEgressClient(options: EgressClientOptions): EgressClient {
     connectTimeoutMs: options.connectTimeoutMs ?? 10_000,
     resolveHost: options.resolveHost ?? systemResolver,
   });
-  const pools = new LRUCache<string, Pool>({
-    max: originsMax,
-    // Requests under way end in peace; only then do the sockets go.
-    dispose: (pool) => void pool.close().catch(() => undefined),
-    noDisposeOnSet: true,
-  });
+  const pools = createOriginPools({ connect, connections, keepAliveMs, idleTimeoutMs });
   let underWay = 0;
   let closed = false;
-
-  const poolFor = (origin: string): Pool => {
-    let pool = pools.get(origin);
-    if (pool === undefined) {
-      pool = new Pool(origin, {
-        connect,
-        connections,
-        pipelining: 1,
-        keepAliveTimeout: keepAliveMs,
-        keepAliveMaxTimeout: Math.max(keepAliveMs, 60_000),
-        bodyTimeout: idleTimeoutMs,
-        maxHeaderSize: headerBytesMax,
-      });
-      pools.set(origin, pool);
-    }
-    return pool;
-  };
 
   return {
     parse: (url) => parseDestination(url, rules),
@@ -104,7 +78,7 @@ export function createEgressClient(options: EgressClientOptions): EgressClient {
         return await new Promise<EgressResponse>((resolve, reject) => {
           const call = new EgressCall(request, signal, resolve, reject);
           try {
-            poolFor(request.destination.origin).dispatch(
+            pools.for(request.destination.origin).dispatch(
               {
                 origin: request.destination.origin,
                 path: request.target,
@@ -126,9 +100,7 @@ export function createEgressClient(options: EgressClientOptions): EgressClient {
     },
     async [Symbol.asyncDispose]() {
       closed = true;
-      const open = [...pools.values()];
-      pools.clear();
-      await Promise.all(open.map((pool) => pool.destroy().catch(() => undefined)));
+      await pools.destroy();
     },
   };
 }

@@ -17,16 +17,21 @@ export type ResolveHost = (
 export const systemResolver: ResolveHost = (hostname, done) =>
   dnsLookup(hostname, { all: true, verbatim: true }, (error, addresses) => done(error, addresses));
 
-/** @param connectTimeoutMs covers lookup, TCP and TLS. */
+/**
+ * @param connectTimeoutMs covers lookup, TCP and TLS.
+ * @param ca PEM certificates that are trusted in place of the public ones.
+ */
 export function createGuardedConnector(options: {
   readonly allowPrivate: boolean;
   readonly connectTimeoutMs: number;
   readonly resolveHost: ResolveHost;
+  readonly ca?: string;
 }): buildConnector.connector {
-  const { allowPrivate, connectTimeoutMs, resolveHost } = options;
+  const { allowPrivate, connectTimeoutMs, resolveHost, ca } = options;
   const connect = buildConnector({
     timeout: connectTimeoutMs,
     allowH2: false,
+    ...(ca === undefined ? {} : { ca }),
     lookup: createGuardedLookup(resolveHost, allowPrivate),
   });
   return (target, callback) => {
