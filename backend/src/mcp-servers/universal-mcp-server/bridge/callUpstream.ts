@@ -4,20 +4,22 @@
  */
 import { AppError } from '../../../errors/appError.js';
 import type { SealedInstance } from '../../../services/instanceResolver.js';
-import type { CallOutcome } from '../../../spool/callRecord.js';
-import { argumentDigest } from '../../../vault/argumentDigest.js';
-import {
-  isJsonObject,
-  type JsonObject,
-  type JsonRpcRequest,
-  type JsonRpcResponse,
-} from '../protocol/jsonRpc.js';
+import type { JsonRpcRequest, JsonRpcResponse } from '../protocol/jsonRpc.js';
 import type { Era } from '../protocol/revisions.js';
 import { toFailure, type RequestListener, type UpstreamConnection } from '../upstream/upstream.js';
 import type { BridgeContext, RequestOrigin } from './bridgeContext.js';
+import {
+  CallerGone,
+  errorTypeOf,
+  failureTypeOf,
+  recordIntent,
+  recordOutcome,
+  toFailedOutcome,
+  toOutcome,
+} from './callAccount.js';
 import type { InstanceRoom } from './instanceRooms.js';
+import { showList } from './shownLists.js';
 import type { Reply } from './reply.js';
-import { isReadOnly } from './toolPolicy.js';
 
 export interface UpstreamCall {
   readonly era: Era;
@@ -31,11 +33,6 @@ export interface UpstreamCall {
   readonly onStart?: (controller: AbortController) => void;
 }
 
-/** Why a call was ended that nobody waits for any more. */
-export class CallerGone extends Error {
-  override readonly name = 'CallerGone';
-}
-
 /**
  * @param client tells when the client is gone.
  * @throws AppError of limits, audit, credential and upstream; CallerGone when the client is gone or cancelled the call.
@@ -46,7 +43,7 @@ export async function callUpstream(
   call: UpstreamCall,
   client: Pick<Reply, 'isGone' | 'onGone'>,
 ): Promise<JsonRpcResponse> {
-  const { definition, gate, spool, metrics } = ctx;
+  const { definition, gate, metrics } = ctx;
   const { request, instance } = call;
   const tool = request.method === 'tools/call' ? request.params?.['name'] : undefined;
   const sent = toSentRequest(ctx, request, tool);
@@ -69,7 +66,7 @@ export async function callUpstream(
   let isIntended = false;
   try {
     if (client.isGone) throw new CallerGone('the client is gone');
-    const recorded = spool.intent(toIntent(ctx, call, callId));
+    const recorded = recordIntent(ctx, { ...call, method: request.method, params: request.params }, callId);
     isIntended = true;
     if (recorded !== undefined) await recorded;
     controller.signal.throwIfAborted();
@@ -79,15 +76,17 @@ export async function callUpstream(
     if (typeof tool === 'string' && gate.needsAnnotations(toolNameOf(sent))) {
       const allowed = await room.isReadOnlyTool(toolNameOf(sent), connection, controller.signal);
       if (!allowed) {
-        finish(ctx, call, startedAt, { callId, outcome: 'refused' }, 'refused');
+        recordOutcome(ctx, request.method, startedAt, { callId, outcome: 'refused' }, 'refused');
         return unknownTool(request, tool);
       }
     }
     const response = await connection.request(sent, call.listener, controller.signal);
-    finish(ctx, call, startedAt, toOutcome(callId, response), errorTypeOf(response));
-    return toShown(ctx, room, instance, request, response);
+    recordOutcome(ctx, request.method, startedAt, toOutcome(callId, response), errorTypeOf(response));
+    if ('error' in response) return response;
+    return { ...response, result: showList(ctx, room, instance, request, response.result) };
   } catch (error) {
-    if (isIntended) finish(ctx, call, startedAt, toFailedOutcome(callId, error), failureTypeOf(error));
+    if (isIntended)
+      recordOutcome(ctx, request.method, startedAt, toFailedOutcome(callId, error), failureTypeOf(error));
     else if (error instanceof AppError && error.code === 'AUDIT_UNAVAILABLE')
       metrics.auditWriteFailures.inc();
     throw error;
@@ -97,18 +96,6 @@ export async function callUpstream(
     room.calls.delete(controller);
     room.limits.endCall();
   }
-}
-
-function finish(
-  ctx: BridgeContext,
-  { request }: UpstreamCall,
-  startedAt: number,
-  outcome: CallOutcome,
-  errorType: string,
-): void {
-  const durationMs = performance.now() - startedAt;
-  ctx.spool.outcome({ ...outcome, durationMs: Math.round(durationMs) });
-  ctx.metrics.upstream.observe(durationMs / 1_000, { method: request.method, errorType });
 }
 
 /** The request under the upstream's own tool name; null when the policy hides the tool. */
@@ -127,85 +114,4 @@ const toolNameOf = ({ params }: JsonRpcRequest): string => String(params?.['name
 
 function unknownTool(request: JsonRpcRequest, tool: unknown): JsonRpcResponse {
   return toFailure(request, { code: -32602, message: `Unknown tool: ${String(tool).slice(0, 128)}` });
-}
-
-function toIntent({ vault, definition }: BridgeContext, call: UpstreamCall, callId: string) {
-  const { instance, origin, request, era } = call;
-  const { name, arguments: given } = request.params ?? {};
-  // A resource's URI may hold what it is about; only tools and prompts are named.
-  const isNamed = request.method === 'tools/call' || request.method === 'prompts/get';
-  const bytes =
-    given === undefined || definition.audit.arguments === 'none' ? null : Buffer.from(JSON.stringify(given));
-  return {
-    callId,
-    instanceId: instance.id,
-    userId: instance.userId,
-    method: request.method,
-    era,
-    requestId: origin.requestId,
-    ...(isNamed && typeof name === 'string' ? { name } : {}),
-    ...(origin.clientAddress === undefined ? {} : { clientAddress: origin.clientAddress }),
-    ...(bytes === null
-      ? {}
-      : { argumentsDigest: argumentDigest(vault.keys().system.audit, bytes), argumentsBytes: bytes.length }),
-  };
-}
-
-function toOutcome(callId: string, response: JsonRpcResponse): CallOutcome {
-  if ('error' in response) return { callId, outcome: 'error', jsonRpcCode: response.error.code };
-  const isError = response.result['isError'] === true;
-  return isError ? { callId, outcome: 'tool_error', isError } : { callId, outcome: 'ok', isError };
-}
-
-function toFailedOutcome(callId: string, error: unknown): CallOutcome {
-  if (error instanceof CallerGone) return { callId, outcome: 'cancelled' };
-  if (!(error instanceof AppError)) return { callId, outcome: 'error', errorCode: 'INTERNAL' };
-  const outcome = error.code === 'UPSTREAM_TIMEOUT' ? 'timeout' : 'error';
-  return { callId, outcome, errorCode: error.code, jsonRpcCode: error.form.jsonRpc };
-}
-
-function errorTypeOf(response: JsonRpcResponse): string {
-  if ('error' in response) return String(response.error.code);
-  return response.result['isError'] === true ? 'tool_error' : '';
-}
-
-function failureTypeOf(error: unknown): string {
-  if (error instanceof CallerGone) return 'cancelled';
-  return error instanceof AppError ? error.code.toLowerCase() : 'internal';
-}
-
-const keptKinds = {
-  'tools/list': 'tools',
-  'prompts/list': 'prompts',
-  'resources/list': 'resources',
-  'resources/templates/list': 'resource_templates',
-} as const;
-
-const isKeptMethod = (method: string): method is keyof typeof keptKinds => Object.hasOwn(keptKinds, method);
-
-/** A list as the policy shows it; whole lists are remembered as the upstream gave them. */
-function toShown(
-  ctx: BridgeContext,
-  room: InstanceRoom,
-  instance: SealedInstance,
-  request: JsonRpcRequest,
-  response: JsonRpcResponse,
-): JsonRpcResponse {
-  const { method, params } = request;
-  if ('error' in response || !isKeptMethod(method)) return response;
-  const { result } = response;
-  const isWhole = params?.['cursor'] === undefined && result['nextCursor'] === undefined;
-  if (isWhole) ctx.lists.remember(instance.id, keptKinds[method], result);
-  if (method !== 'tools/list') return response;
-  const tools = toolsOf(result);
-  ctx.metrics.served.learnTools(tools.map(({ name }) => String(name)));
-  room.noteTools(
-    tools.filter(isReadOnly).map(({ name }) => String(name)),
-    isWhole,
-  );
-  return ctx.gate.isOpen ? response : { ...response, result: ctx.gate.showList(result) };
-}
-
-export function toolsOf({ tools }: JsonObject): readonly JsonObject[] {
-  return Array.isArray(tools) ? tools.filter(isJsonObject) : [];
 }

@@ -7,8 +7,8 @@ import type { SealedInstance } from '../../../services/instanceResolver.js';
 import { createRequestBucket, defaultBurst, type RequestBucket } from '../upstream/requestBucket.js';
 import type { UpstreamConnection } from '../upstream/upstream.js';
 import type { BridgeContext } from './bridgeContext.js';
-import { toolsOf } from './callUpstream.js';
 import { createInstanceLimits, type InstanceLimits } from './instanceLimits.js';
+import { toolsOf } from './shownLists.js';
 import { isReadOnly } from './toolPolicy.js';
 
 /** A conversation or stream that is open for an instance. */
@@ -20,9 +20,14 @@ export interface OpenThing {
   close(): void;
 }
 
+/** A call under way, as far as it can be ended from elsewhere. */
+export interface Abortable {
+  abort(reason: Error): void;
+}
+
 export class InstanceRoom {
   readonly limits: InstanceLimits;
-  readonly calls = new Set<AbortController>();
+  readonly calls = new Set<Abortable>();
   /** By the name under which it is found again. */
   readonly open = new Map<string, OpenThing>();
   usedAt = performance.now();
