@@ -12,6 +12,8 @@ import type { Era } from '../../protocol/revisions.js';
 export type OpenValues = (instance: SealedInstance) => CredentialValues | Promise<CredentialValues>;
 
 export interface RawRequest {
+  /** `stream` for what stays open by itself (`GET`, `subscriptions/listen`): it goes over a pool of its own. */
+  readonly lane: 'call' | 'stream';
   readonly method: 'POST' | 'GET' | 'DELETE';
   /** The message as the client sent it; null without one. */
   readonly body: Buffer | null;
@@ -30,15 +32,20 @@ export interface RawHead {
   readonly contentLength: number | null;
 }
 
-/** Hears one answer: a head, pieces, then exactly one of `onEnd` and `onError`. Nothing comes after `abort`. */
+/**
+ * Hears one answer: a head, pieces, then exactly one of `onEnd` and `onError`. Nothing comes after `abort`, and nothing
+ * before `exchange` has returned. A status that no client is to see is an error instead of a head: 401 (after one try to
+ * renew the credential), 403, 429, every redirect and every fault of the server (5xx).
+ */
 export interface RawAnswer {
   onHead(head: RawHead): void;
   /** The piece is the receiver's to keep. */
   onData(piece: Buffer): void;
   onEnd(): void;
   /**
-   * UPSTREAM_UNREACHABLE (nothing was sent), UPSTREAM_TIMEOUT, UPSTREAM_FAILED, EGRESS_DENIED, SERVICE_SATURATED,
-   * PAYLOAD_TOO_LARGE, or what opening the credential throws.
+   * UPSTREAM_UNREACHABLE (nothing was sent), UPSTREAM_TIMEOUT, UPSTREAM_FAILED (a JSON answer over
+   * `limits.maxResponseBytes` too), EGRESS_DENIED, SERVICE_SATURATED, RATE_LIMIT_EXCEEDED, EXPIRED_CREDENTIALS,
+   * CREDENTIAL_MISSING, or what opening the credential throws.
    */
   onError(error: AppError): void;
 }
@@ -62,6 +69,9 @@ export interface RawUpstream {
   knownEra(instance: SealedInstance, preferred: Era): Era | null;
   /** False where the service's file says that all clients of an instance share one upstream session. */
   readonly hasSessionsOfClients: boolean;
-  /** `GET` and answers without an end of their own go over the pool for streams, never over that for calls. */
+  /**
+   * Sends one message. The total deadline is the bridge's to keep, by `abort`; silence and the size of JSON answers are
+   * bounded here.
+   */
   exchange(instance: SealedInstance, request: RawRequest, answer: RawAnswer): RawExchange;
 }
