@@ -241,7 +241,7 @@ describe('an api service whose upstream misbehaves', () => {
       expect(await ask()).toBe('{"n":1}');
       expect(await ask({ ...bob, instance: { ...bob.instance, credentialRevision: 2 } })).toBe('{"n":2}');
       expect(await ask()).toBe('{"n":1}');
-      opened.upstream.forget(bob.instance.id);
+      opened.upstream.forget(bob.instance.id, null);
       expect(await ask()).toBe('{"n":3}');
     });
   });

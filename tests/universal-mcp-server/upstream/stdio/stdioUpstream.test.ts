@@ -285,7 +285,7 @@ describe('a stdio upstream', () => {
     expect(await codeOf(call(connection, 'crash'))).toBe('UPSTREAM_FAILED');
     expect(await codeOf(other)).toBe('UPSTREAM_FAILED');
     expect(closed).toBe(1);
-    expect(await codeOf(call(connection, 'echo'))).toBe('UPSTREAM_FAILED');
+    expect(await codeOf(call(connection, 'echo'))).toBe('UPSTREAM_UNREACHABLE');
     const again = await upstream.connect(termsOf(), never);
     expect(textOf(await call(again, 'count'))).toBe('1');
   });
@@ -326,7 +326,7 @@ describe('a stdio upstream', () => {
     await waitUntil('the grandchild runs', () => existsSync(pidFile) && readFileSync(pidFile, 'utf8') !== '');
     const grandchild = Number(readFileSync(pidFile, 'utf8'));
     expect([isAlive(child), isAlive(grandchild)]).toEqual([true, true]);
-    upstream.forget('instance-a');
+    upstream.forget('instance-a', null);
     await waitUntil('child and grandchild are gone', () => !isAlive(child) && !isAlive(grandchild), 6_000);
   });
 
@@ -350,6 +350,27 @@ describe('a stdio upstream', () => {
       options: { retryAfterSeconds: expect.any(Number) },
     });
     expect(await codeOf(upstream.connect(termsOf({ id: 'b', userId: 'b' }), never))).toBe('UPSTREAM_FAILED');
+  });
+
+  it('A05 keeps the child that starts under the revision of now, and starts none under an older one', async () => {
+    const { upstream } = anUpstream();
+    const before = await upstream.connect(termsOf({ credentialRevision: 1 }), never);
+    const starting = upstream.connect(termsOf({ credentialRevision: 2 }), never);
+    upstream.forget('instance-a', termsOf({ credentialRevision: 2 }).instance);
+    const now = await starting;
+    expect(textOf(await call(now, 'echo', { text: 'lives' }))).toBe('lives');
+    expect(await codeOf(call(before, 'echo'))).not.toBe('resolved');
+    expect(await codeOf(upstream.connect(termsOf({ credentialRevision: 1 }), never))).toBe(
+      'SERVICE_UNAVAILABLE',
+    );
+  });
+
+  it('A05 gives nobody a child that was ended while it started', async () => {
+    const { upstream } = anUpstream();
+    const starting = codeOf(upstream.connect(termsOf(), never));
+    upstream.forget('instance-a', null);
+    expect(await starting).toBe('UPSTREAM_UNREACHABLE');
+    expect(textOf(await call(await upstream.connect(termsOf(), never), 'echo', { text: 'new' }))).toBe('new');
   });
 
   it('U02 probes by listing the tools, with a child of its own that is gone afterwards', async () => {

@@ -80,7 +80,7 @@ export async function callUpstream(
         return unknownTool(request, tool);
       }
     }
-    const response = await connection.request(sent, call.listener, controller.signal);
+    const response = await send(call, sent, connection, controller.signal);
     recordOutcome(ctx, request.method, startedAt, toOutcome(callId, response), errorTypeOf(response));
     if ('error' in response) return response;
     return { ...response, result: showList(ctx, room, instance, request, response.result) };
@@ -95,6 +95,23 @@ export async function callUpstream(
     stopWatching();
     room.calls.delete(controller);
     room.limits.endCall();
+  }
+}
+
+/** A connection can be lost between two requests; what never left goes over a new one, once (U08). */
+async function send(
+  call: UpstreamCall,
+  sent: JsonRpcRequest,
+  connection: UpstreamConnection,
+  signal: AbortSignal,
+): Promise<JsonRpcResponse> {
+  try {
+    return await connection.request(sent, call.listener, signal);
+  } catch (error) {
+    const neverLeft = error instanceof AppError && error.code === 'UPSTREAM_UNREACHABLE';
+    if (!neverLeft || connection.isLost !== true) throw error;
+    const another = await call.connect(signal);
+    return await another.request(sent, call.listener, signal);
   }
 }
 

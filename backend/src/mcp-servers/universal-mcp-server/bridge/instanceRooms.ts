@@ -109,7 +109,7 @@ export function createInstanceRooms(ctx: BridgeContext): InstanceRooms {
 
   const onChange = (before: SealedInstance, now: SealedInstance | null): void => {
     const gone = new AppError('NOT_FOUND', 'the instance was revoked, paused or rotated');
-    ctx.upstream.forget(before.id);
+    ctx.upstream.forget(before.id, now);
     if (now === null) return drop(before.id, gone);
     const room = rooms.get(before.id)?.room;
     for (const thing of Array.from(room?.open.values() ?? [])) thing.onInstanceChange(now);

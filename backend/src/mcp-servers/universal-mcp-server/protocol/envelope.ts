@@ -1,5 +1,4 @@
-/** What a request of the modern era says of its client and of itself, since no session settled it. */
-/** Members of `_meta` that belong to the modern era's envelope (MCP 2026-07-28, "Per-request metadata"). */
+/** What a request of the modern era says in `_meta`, since no session settled it (MCP 2026-07-28, "Per-request metadata"). */
 export const envelope = {
   protocolVersion: 'io.modelcontextprotocol/protocolVersion',
   clientInfo: 'io.modelcontextprotocol/clientInfo',

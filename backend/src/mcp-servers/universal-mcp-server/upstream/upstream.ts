@@ -70,6 +70,11 @@ export interface UpstreamConnection {
   readonly era: Era;
   readonly server: ServerTerms;
   /**
+   * True once nothing can be sent over it any more. A request that then fails with UPSTREAM_UNREACHABLE never left, so it
+   * may be sent once more over another connection. Absent where that cannot be told.
+   */
+  readonly isLost?: boolean;
+  /**
    * Sends one request and resolves with its one response, whose id is that of the request as given. A response that says
    * `error` resolves as well. Aborting cancels upstream and rejects with the signal's reason.
    * @throws AppError UPSTREAM_TIMEOUT, UPSTREAM_UNREACHABLE, UPSTREAM_FAILED, PAYLOAD_TOO_LARGE, EXPIRED_CREDENTIALS
@@ -90,8 +95,11 @@ export interface Upstream extends AsyncDisposable {
   connect(terms: ConnectionTerms, signal: AbortSignal): Promise<UpstreamConnection>;
   /** Checks a credential against the real service, as the service's method declares it (03 rule 6). */
   probe(terms: ConnectionTerms, signal: AbortSignal): Promise<ProbeOutcome>;
-  /** Closes whatever is held for an instance: it was revoked, paused, or its credential changed. */
-  forget(instanceId: string): void;
+  /**
+   * Closes what is held for an instance under another revision than it has now; all of it when it is void (`now` null):
+   * revoked or paused. What was started for the revision of now goes on.
+   */
+  forget(instanceId: string, now: ResolvedInstance | null): void;
 }
 
 export type ProbeOutcome =

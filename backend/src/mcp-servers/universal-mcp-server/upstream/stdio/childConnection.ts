@@ -5,22 +5,32 @@
 import type { JsonRpcRequest, JsonRpcResponse } from '../../protocol/jsonRpc.js';
 import { isAtLeast, isLogLevel } from '../../protocol/logLevels.js';
 import type { RequestListener, ServerTerms, UpstreamConnection } from '../upstream.js';
-import type { ChildRouter, Owner } from './childRouter.js';
+import type { ChildRouter } from './childRouter.js';
+import type { Owner } from './requestTable.js';
 
-/** @param takeRequest asked before each request. @throws AppError RATE_LIMIT_EXCEEDED */
+/**
+ * @param takeRequest asked before each request. @throws AppError RATE_LIMIT_EXCEEDED
+ * @throws AppError UPSTREAM_UNREACHABLE when the child ended meanwhile: whoever hears of nothing would wait for ever.
+ */
 export function connectOwner(
   router: ChildRouter,
   server: ServerTerms,
   takeRequest: () => void,
 ): UpstreamConnection {
+  router.requests.requireOpen();
   const owner: Owner = { listeners: new Set(), subscriptions: new Set(), logLevel: null };
   router.owners.add(owner);
 
   return {
-    era: 'legacy',
+    era: router.era,
     server,
+    get isLost() {
+      return router.isClosed;
+    },
     async request(request, listener, signal) {
       takeRequest();
+      // A modern server has no levels and subscriptions but those that a request or stream names itself.
+      if (router.era === 'modern') return router.request(request, owner, listener, signal);
       switch (request.method) {
         case 'logging/setLevel':
           return setLevel(router, owner, request, listener, signal);

@@ -22,6 +22,8 @@ export interface ChildKey {
   /** Null for a child that all users share. */
   readonly instanceId: string | null;
   readonly userId: string | null;
+  /** Of the instance with its credential and overrides; null for a child that all users share. */
+  readonly revision: string | null;
 }
 
 export interface ChildPool extends AsyncDisposable {

@@ -1,10 +1,10 @@
 /**
- * Many conversations over the one pipe of a child, by the rules of "Sharing a stdio child" (spec 04): request ids and
- * progress tokens become integers of ours and are mapped back, cancellation reaches only what its owner asked, a
- * request of the server goes to the one conversation it can belong to or to none, and what cannot be attributed is
- * told to nobody.
+ * Many conversations over the one pipe of a child, by the rules of "Sharing a stdio child" (spec 04): a response goes to
+ * whoever asked, a request of the server to the one conversation it can belong to or to none, and what cannot be
+ * attributed is told to nobody. In the modern era the server asks nothing, what it says of a stream names the stream,
+ * and a log line belongs to the request that wanted it.
  */
-import { AppError } from '../../../../errors/appError.js';
+import type { AppError } from '../../../../errors/appError.js';
 import {
   isJsonObject,
   shapeOf,
@@ -16,33 +16,15 @@ import {
   type JsonRpcResponse,
 } from '../../protocol/jsonRpc.js';
 import { isAtLeast } from '../../protocol/logLevels.js';
-import type { BackgroundListener, RequestListener } from '../upstream.js';
+import { envelope } from '../../protocol/envelope.js';
+import type { Era } from '../../protocol/revisions.js';
+import type { RequestListener } from '../upstream.js';
+import type { PipeWriter } from './pipeWriter.js';
+import { RequestTable, type Owner, type PendingRequest } from './requestTable.js';
 import { toTooLarge } from './tooLarge.js';
 
-/** What the router knows of one conversation. */
-export interface Owner {
-  readonly listeners: Set<BackgroundListener>;
-  /** Resource URIs that it subscribed to. */
-  readonly subscriptions: Set<string>;
-  /** The level it set; null: whatever the child sends. */
-  logLevel: string | null;
-}
-
-interface InFlight {
-  readonly id: JsonRpcId;
-  readonly method: string;
-  readonly owner: Owner;
-  readonly listener: RequestListener;
-  readonly progressToken: unknown;
-  readonly signal: AbortSignal;
-  readonly onAbort: () => void;
-  readonly resolve: (response: JsonRpcResponse) => void;
-  readonly reject: (reason: unknown) => void;
-}
-
 export interface ChildRouterOptions {
-  /** Writes one line to the child; the text has no newline. */
-  readonly write: (line: string) => void;
+  readonly pipe: PipeWriter;
   /** Requests that may be under way at once. */
   readonly inFlightMax: number;
   /** An answer to a conversation that is longer is replaced by an error. */
@@ -62,66 +44,32 @@ export interface OddMessages {
 export class ChildRouter {
   readonly odd: OddMessages = { strayResponses: 0, unattributed: 0, garbage: 0 };
   readonly owners = new Set<Owner>();
-  readonly #inFlight = new Map<number, InFlight>();
+  readonly requests: RequestTable;
+  /** Settled by the first exchange with the child. */
+  era: Era = 'legacy';
   readonly #options: ChildRouterOptions;
-  #nextId = 0;
-  #closedBy: AppError | null = null;
 
   constructor(options: ChildRouterOptions) {
     this.#options = options;
+    this.requests = new RequestTable(options.pipe, options.inFlightMax);
   }
 
   get isClosed(): boolean {
-    return this.#closedBy !== null;
+    return this.requests.isClosed;
   }
 
-  get inFlight(): number {
-    return this.#inFlight.size;
-  }
-
+  /** Rejects with UPSTREAM_UNREACHABLE when the child cannot have read it, UPSTREAM_FAILED when it may have. */
   request(
     request: JsonRpcRequest,
     owner: Owner,
     listener: RequestListener,
     signal: AbortSignal,
   ): Promise<JsonRpcResponse> {
-    if (this.#closedBy !== null) return Promise.reject(this.#closedBy);
-    if (signal.aborted) return Promise.reject(asError(signal.reason));
-    if (this.#inFlight.size >= this.#options.inFlightMax) {
-      return Promise.reject(
-        new AppError('SERVICE_SATURATED', 'too many requests under way at one child', {
-          retryAfterSeconds: 1,
-        }),
-      );
-    }
-    return new Promise((resolve, reject) => {
-      const id = ++this.#nextId;
-      const onAbort = (): void => this.#abandon(id);
-      const { params } = request;
-      const meta = params?.['_meta'];
-      const progressToken = isJsonObject(meta) ? meta['progressToken'] : undefined;
-      const sent =
-        progressToken === undefined
-          ? params
-          : { ...params, _meta: { ...(meta as JsonObject), progressToken: id } };
-      this.#inFlight.set(id, {
-        id: request.id,
-        method: request.method,
-        owner,
-        listener,
-        progressToken,
-        signal,
-        onAbort,
-        resolve,
-        reject,
-      });
-      signal.addEventListener('abort', onAbort, { once: true });
-      this.#options.write(JSON.stringify({ jsonrpc: '2.0', id, method: request.method, params: sent }));
-    });
+    return this.requests.send(request, owner, listener, signal);
   }
 
   notify(notification: JsonRpcNotification): void {
-    if (this.#closedBy === null) this.#options.write(JSON.stringify(notification));
+    this.#write(notification);
   }
 
   /** Takes one line of the child, which has that many bytes. @returns false when it is no JSON-RPC message. */
@@ -140,9 +88,8 @@ export class ChildRouter {
 
   /** Fails what is under way and refuses what comes. */
   close(reason: AppError): void {
-    if (this.#closedBy !== null) return;
-    this.#closedBy = reason;
-    for (const id of Array.from(this.#inFlight.keys())) this.#settle(id)?.reject(reason);
+    if (this.isClosed) return;
+    this.requests.close(reason);
     for (const owner of Array.from(this.owners)) {
       for (const listener of Array.from(owner.listeners)) listener.onClosed();
     }
@@ -151,7 +98,7 @@ export class ChildRouter {
   /** Ends a conversation: what it still has under way is cancelled. */
   forget(owner: Owner): void {
     this.owners.delete(owner);
-    for (const [id, entry] of Array.from(this.#inFlight)) if (entry.owner === owner) this.#abandon(id);
+    this.requests.abandonAllOf(owner);
   }
 
   #take(value: unknown, bytes: number): boolean {
@@ -172,7 +119,7 @@ export class ChildRouter {
   }
 
   #takeResponse(message: { id: JsonRpcId | null } & JsonRpcMessage, bytes: number): void {
-    const entry = typeof message.id === 'number' ? this.#settle(message.id) : undefined;
+    const entry = this.requests.settle(message.id);
     if (entry === undefined) {
       this.odd.strayResponses += 1;
       return;
@@ -181,80 +128,111 @@ export class ChildRouter {
     if (bytes > bytesMax && entry.method !== 'initialize') return entry.resolve(toTooLarge(entry, bytesMax));
     // The parsed message is ours alone, so the original id goes into it rather than into a copy.
     message.id = entry.id;
-    entry.resolve(message as JsonRpcResponse);
+    const response = message as JsonRpcResponse;
+    if (entry.method === 'subscriptions/listen' && 'result' in response)
+      return entry.resolve({ ...response, result: withSubscriptionId(response.result, entry.id) });
+    entry.resolve(response);
   }
 
   #takeNotification(notification: JsonRpcNotification): void {
     const { method, params } = notification;
-    switch (method) {
-      case 'notifications/progress': {
-        const entry = this.#inFlight.get(Number(params?.['progressToken']));
-        if (entry === undefined || entry.progressToken === undefined) break;
-        const mapped = { ...params, progressToken: entry.progressToken };
-        return entry.listener.onNotification({ jsonrpc: '2.0', method, params: mapped });
-      }
-      case 'notifications/message':
-        return this.#takeLog(notification);
-      case 'notifications/resources/updated': {
-        const uri = params?.['uri'];
-        const subscribed = [...this.owners].filter(
-          (one) => typeof uri === 'string' && one.subscriptions.has(uri),
-        );
-        // A server may speak of a part of what was subscribed to; with one conversation there is no doubt whose it is.
-        const told = subscribed.length > 0 || this.owners.size > 1 ? subscribed : [...this.owners];
-        return told.forEach((owner) => tell(owner, notification));
-      }
-      case 'notifications/cancelled':
-        // The server gave up a request of its own; the client's answer will find nobody. Nothing to pass on.
+    if (method === 'notifications/progress') {
+      const entry = this.requests.get(Number(params?.['progressToken']));
+      if (entry === undefined || entry.progressToken === undefined) {
+        this.odd.unattributed += 1;
         return;
-      default:
-        if (method.endsWith('/list_changed'))
-          return this.owners.forEach((owner) => tell(owner, notification));
-        {
-          const owner = this.#soleOwner();
-          if (owner !== null) return tell(owner, notification);
-        }
+      }
+      const mapped = { ...params, progressToken: entry.progressToken };
+      return entry.listener.onNotification({ jsonrpc: '2.0', method, params: mapped });
     }
-    this.odd.unattributed += 1;
+    // The server gave up a request of its own; the client's answer will find nobody. Nothing to pass on.
+    if (method === 'notifications/cancelled') return;
+    const isTold =
+      this.era === 'modern' ? this.#tellStream(notification) : this.#tellConversations(notification);
+    if (!isTold) this.odd.unattributed += 1;
   }
 
-  #takeLog(notification: JsonRpcNotification): void {
-    const owner = this.#soleOwner();
-    if (owner === null) {
-      this.odd.unattributed += 1;
-      return;
+  /** The modern era: of a stream that it names, or a log line that exactly one request can have wanted. */
+  #tellStream(notification: JsonRpcNotification): boolean {
+    const { method, params } = notification;
+    const meta = params?.['_meta'];
+    const named = isJsonObject(meta) ? meta[envelope.subscriptionId] : undefined;
+    if (named !== undefined) {
+      const entry = this.requests.get(named);
+      if (entry?.method !== 'subscriptions/listen') return false;
+      const mapped = withSubscriptionId(params ?? {}, entry.id);
+      entry.listener.onNotification({ jsonrpc: '2.0', method, params: mapped });
+      return true;
     }
-    if (!isAtLeast(notification.params?.['level'], owner.logLevel)) return;
+    if (method !== 'notifications/message') return false;
+    let wanting: PendingRequest | null = null;
+    for (const entry of this.requests.all()) {
+      const level = entry.meta?.[envelope.logLevel];
+      if (typeof level !== 'string' || !isAtLeast(params?.['level'], level)) continue;
+      if (wanting !== null) return false;
+      wanting = entry;
+    }
+    wanting?.listener.onNotification(notification);
+    return wanting !== null;
+  }
+
+  #tellConversations(notification: JsonRpcNotification): boolean {
+    const { method, params } = notification;
+    if (method === 'notifications/message') return this.#tellLog(notification);
+    if (method === 'notifications/resources/updated') {
+      const uri = params?.['uri'];
+      const subscribed = [...this.owners].filter(
+        (one) => typeof uri === 'string' && one.subscriptions.has(uri),
+      );
+      // A server may speak of a part of what was subscribed to; with one conversation there is no doubt whose it is.
+      const told = subscribed.length > 0 || this.owners.size > 1 ? subscribed : [...this.owners];
+      told.forEach((owner) => tell(owner, notification));
+      return true;
+    }
+    if (method.endsWith('/list_changed')) {
+      this.owners.forEach((owner) => tell(owner, notification));
+      return true;
+    }
+    const owner = this.#soleOwner();
+    if (owner !== null) tell(owner, notification);
+    return owner !== null;
+  }
+
+  #tellLog(notification: JsonRpcNotification): boolean {
+    const owner = this.#soleOwner();
+    if (owner === null) return false;
+    if (!isAtLeast(notification.params?.['level'], owner.logLevel)) return true;
     const entry = this.#newestOf(owner);
     if (entry === null) tell(owner, notification);
     else entry.listener.onNotification(notification);
+    return true;
   }
 
   #takeRequest(request: JsonRpcRequest): void {
-    if (request.method === 'ping') return this.#answer({ jsonrpc: '2.0', id: request.id, result: {} });
-    const owner = this.#soleOwner();
+    if (request.method === 'ping') return this.#write({ jsonrpc: '2.0', id: request.id, result: {} });
+    const owner = this.era === 'modern' ? null : this.#soleOwner();
     const entry = owner === null ? null : this.#newestOf(owner);
     const listener = entry?.listener ?? [...(owner?.listeners ?? [])].at(-1);
     const refuse = (code: number, message: string): void =>
-      this.#answer({ jsonrpc: '2.0', id: request.id, error: { code, message } });
+      this.#write({ jsonrpc: '2.0', id: request.id, error: { code, message } });
     if (listener === undefined) {
       this.odd.unattributed += 1;
       return refuse(-32601, 'no conversation that could answer this is under way');
     }
     listener.onServerRequest(request).then(
-      (response) => this.#answer({ ...response, id: request.id }),
+      (response) => this.#write({ ...response, id: request.id }),
       () => refuse(-32603, 'the client could not be asked'),
     );
   }
 
-  #answer(response: JsonRpcResponse): void {
-    if (this.#closedBy === null) this.#options.write(JSON.stringify(response));
+  #write(message: JsonRpcMessage): void {
+    if (!this.isClosed) this.#options.pipe.write(JSON.stringify(message));
   }
 
   /** Whose the child's words are: the one with requests under way, else the only one there is; null when in doubt. */
   #soleOwner(): Owner | null {
     let sole: Owner | null = null;
-    for (const { owner } of this.#inFlight.values()) {
+    for (const { owner } of this.requests.all()) {
       if (sole !== null && sole !== owner) return null;
       sole = owner;
     }
@@ -264,30 +242,10 @@ export class ChildRouter {
     return null;
   }
 
-  #newestOf(owner: Owner): InFlight | null {
-    let newest: InFlight | null = null;
-    for (const entry of this.#inFlight.values()) if (entry.owner === owner) newest = entry;
+  #newestOf(owner: Owner): PendingRequest | null {
+    let newest: PendingRequest | null = null;
+    for (const entry of this.requests.all()) if (entry.owner === owner) newest = entry;
     return newest;
-  }
-
-  #settle(id: number): InFlight | undefined {
-    const entry = this.#inFlight.get(id);
-    if (entry === undefined) return undefined;
-    this.#inFlight.delete(id);
-    entry.signal.removeEventListener('abort', entry.onAbort);
-    return entry;
-  }
-
-  /** The owner wants it no longer: the child is told, and a late answer will find nothing. */
-  #abandon(id: number): void {
-    const entry = this.#settle(id);
-    if (entry === undefined) return;
-    // An `initialize` is never cancelled (MCP "Cancellation").
-    if (entry.method !== 'initialize') {
-      const params = { requestId: id, reason: 'the caller gave up' };
-      this.notify({ jsonrpc: '2.0', method: 'notifications/cancelled', params });
-    }
-    entry.reject(asError(entry.signal.reason));
   }
 }
 
@@ -295,6 +253,9 @@ function tell(owner: Owner, notification: JsonRpcNotification): void {
   for (const listener of owner.listeners) listener.onNotification(notification);
 }
 
-function asError(reason: unknown): Error {
-  return reason instanceof Error ? reason : new AppError('UPSTREAM_FAILED', 'the request was cancelled');
+/** The same under the id by which the client knows its stream. */
+function withSubscriptionId(params: JsonObject, id: JsonRpcId): JsonObject {
+  const meta = params['_meta'];
+  if (!isJsonObject(meta) || meta[envelope.subscriptionId] === undefined) return params;
+  return { ...params, _meta: { ...meta, [envelope.subscriptionId]: id } };
 }

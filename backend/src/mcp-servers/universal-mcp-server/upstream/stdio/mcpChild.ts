@@ -1,15 +1,15 @@
 /**
- * One child process as one MCP server of the legacy era: started, initialized once, then shared by the conversations
- * that may share it. When the child ends, in whatever way, its in-flight requests fail and are not tried again; other
+ * One child process as one MCP server: started, asked once for its era and what it offers, then shared by the
+ * conversations that may share it. When the child ends, in whatever way, its in-flight requests fail and are not tried again; other
  * children notice nothing (R06, R07, R08, R10).
  */
 import { AppError } from '../../../../errors/appError.js';
 import type { Logger } from '../../../../telemetry/logger.js';
-import { isJsonObject, type JsonObject, type JsonRpcResponse } from '../../protocol/jsonRpc.js';
-import { eraOf } from '../../protocol/revisions.js';
-import type { ClientTerms, RequestListener, ServerTerms, UpstreamConnection } from '../upstream.js';
+import type { Era } from '../../protocol/revisions.js';
+import type { ClientTerms, ServerTerms, UpstreamConnection } from '../upstream.js';
 import { ChildRouter, type OddMessages } from './childRouter.js';
 import { connectOwner } from './childConnection.js';
+import { shakeHands } from './handshake.js';
 import { createLineSplitter } from './lineSplitter.js';
 import { spawnChild, type ChildCommand, type ChildExit } from './spawnChild.js';
 import { createStderrTail } from './stderrTail.js';
@@ -19,6 +19,8 @@ export interface McpChildOptions {
   readonly command: ChildCommand;
   readonly mark: string;
   readonly client: ClientTerms;
+  /** The eras that it may speak, in the order in which they are tried. */
+  readonly eras: readonly Era[];
   readonly startupTimeoutMs: number;
   readonly inFlightMax: number;
   readonly lineBytesMax?: number;
@@ -31,6 +33,7 @@ export interface McpChildOptions {
 }
 
 export interface McpChild {
+  readonly era: Era;
   readonly server: ServerTerms;
   readonly odd: Readonly<OddMessages>;
   /** False from the moment that it ended or was given up; it may take a while longer to be gone. */
@@ -41,6 +44,7 @@ export interface McpChild {
   readonly hasSubscriptions: boolean;
   /** Resolves when the child is gone, however that came. */
   readonly ended: Promise<ChildExit>;
+  /** @throws AppError UPSTREAM_UNREACHABLE when it ended meanwhile. */
   connect(): UpstreamConnection;
   /** Ends the child and its tree; in-flight requests fail with `reason`. */
   stop(reason: AppError): Promise<void>;
@@ -51,15 +55,36 @@ export const lineBytesMaxDefault = 10 * 1024 * 1024;
 const garbageLinesMax = 16;
 
 /**
- * @throws AppError UPSTREAM_TIMEOUT when it is not initialized in time, UPSTREAM_FAILED when it ends, refuses or speaks
- * only the modern era. Nothing of it is left then.
+ * @throws AppError UPSTREAM_TIMEOUT when it is not ready in time, UPSTREAM_FAILED when it ends or speaks none of the eras.
+ * Nothing of it is left then.
  */
 export async function startMcpChild(options: McpChildOptions): Promise<McpChild> {
-  const { command, mark, log, lineBytesMax = lineBytesMaxDefault } = options;
+  const deadline = startDeadline(options.startupTimeoutMs);
+  const [first, ...others] = options.eras;
+  try {
+    return await startOnce(options, options.eras, deadline.signal);
+  } catch (error) {
+    // Servers of the legacy era may end at a request before `initialize`; this one gets a start without it.
+    if (first !== 'modern' || others.length === 0 || !(error instanceof ChildEnded)) throw error;
+    return await startOnce(options, others, deadline.signal);
+  } finally {
+    deadline.clear();
+  }
+}
+
+/** The child ended by itself. */
+class ChildEnded extends AppError {}
+
+async function startOnce(
+  options: McpChildOptions,
+  eras: readonly Era[],
+  signal: AbortSignal,
+): Promise<McpChild> {
+  const { command, mark, log, client, lineBytesMax = lineBytesMaxDefault } = options;
   const child = spawnChild(command, mark);
   const pipe = createPipeWriter(child.stdin);
   const router = new ChildRouter({
-    write: pipe.write,
+    pipe,
     inFlightMax: options.inFlightMax,
     responseBytesMax: options.responseBytesMax,
   });
@@ -90,15 +115,16 @@ export async function startMcpChild(options: McpChildOptions): Promise<McpChild>
     recycle('line_too_long');
   });
   const ended = child.exited.then(async (exit) => {
-    router.close(new AppError('UPSTREAM_FAILED', `the child ended (${describe(exit)})`));
+    router.close(new ChildEnded('UPSTREAM_FAILED', `the child ended (${describe(exit)})`));
     // What it started and left behind goes with it.
     await child.stop();
     return exit;
   });
 
   try {
-    const server = await initialize(router, options);
+    const { era, server } = await shakeHands({ router, client, eras, signal });
     return {
+      era,
       server,
       odd: router.odd,
       ended,
@@ -107,7 +133,7 @@ export async function startMcpChild(options: McpChildOptions): Promise<McpChild>
         return !router.isClosed;
       },
       get inFlight() {
-        return router.inFlight;
+        return router.requests.size;
       },
       get hasSubscriptions() {
         return [...router.owners].some(({ subscriptions }) => subscriptions.size > 0);
@@ -125,62 +151,13 @@ export async function startMcpChild(options: McpChildOptions): Promise<McpChild>
   }
 }
 
-async function initialize(router: ChildRouter, options: McpChildOptions): Promise<ServerTerms> {
-  const { client, startupTimeoutMs } = options;
-  const timeout = new AbortController();
-  const timer = setTimeout(
-    () =>
-      timeout.abort(
-        new AppError('UPSTREAM_TIMEOUT', `the child was not initialized in ${startupTimeoutMs} ms`),
-      ),
-    startupTimeoutMs,
-  );
-  try {
-    const owner = { listeners: new Set<never>(), subscriptions: new Set<string>(), logLevel: null };
-    const params = { ...client };
-    const request = { jsonrpc: '2.0', id: 'initialize', method: 'initialize', params } as const;
-    const response = await router.request(request, owner, deafListener, timeout.signal);
-    const server = toServerTerms(response);
-    router.notify({ jsonrpc: '2.0', method: 'notifications/initialized' });
-    return server;
-  } finally {
-    clearTimeout(timer);
-  }
+/** Ends after the time that a service gives its start. */
+function startDeadline(startupTimeoutMs: number): { readonly signal: AbortSignal; clear(): void } {
+  const controller = new AbortController();
+  const late = new AppError('UPSTREAM_TIMEOUT', `the child was not ready in ${startupTimeoutMs} ms`);
+  const timer = setTimeout(() => controller.abort(late), startupTimeoutMs);
+  return { signal: controller.signal, clear: () => clearTimeout(timer) };
 }
-
-/** @throws AppError UPSTREAM_FAILED when it is no `initialize` result of a revision that we speak. */
-function toServerTerms(response: JsonRpcResponse): ServerTerms {
-  if ('error' in response) {
-    throw new AppError('UPSTREAM_FAILED', `the child refused initialize with code ${response.error.code}`, {
-      publicDetail:
-        'The server behind refused to be initialized. A server that speaks only revision 2026-07-28 over stdio is not supported yet.',
-    });
-  }
-  const { protocolVersion, capabilities, serverInfo, instructions } = response.result;
-  if (typeof protocolVersion !== 'string' || eraOf(protocolVersion) !== 'legacy') {
-    throw new AppError('UPSTREAM_FAILED', 'the child answered initialize with an unknown revision');
-  }
-  return {
-    protocolVersion,
-    capabilities: objectOf(capabilities),
-    serverInfo: objectOf(serverInfo),
-    ...(typeof instructions === 'string' ? { instructions } : {}),
-  };
-}
-
-function objectOf(value: unknown): JsonObject {
-  return isJsonObject(value) ? value : {};
-}
-
-const deafListener: RequestListener = {
-  onNotification() {},
-  onServerRequest: (request) =>
-    Promise.resolve({
-      jsonrpc: '2.0',
-      id: request.id,
-      error: { code: -32601, message: 'not before initialize is done' },
-    }),
-};
 
 function describe({ code, signal, failure }: ChildExit): string {
   if (failure !== null) return `could not be started: ${failure}`;

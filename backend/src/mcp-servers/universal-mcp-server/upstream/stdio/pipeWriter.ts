@@ -1,23 +1,30 @@
 /**
  * Writes lines to a child's stdin. While the pipe is full they wait here, joined, until it drains; lines of one turn of
- * the loop go out together. In-flight caps bound what can wait.
+ * the loop go out together. In-flight caps bound what can wait. Which lines never left is known, so that a request that
+ * no child can have read may be sent to another.
  */
 import type { Writable } from 'node:stream';
 
 export interface PipeWriter {
-  readonly write: (line: string) => void;
+  /** @returns the batch that the line leaves with. */
+  readonly write: (line: string) => number;
+  /** Whether a batch is still here: the child has read nothing of it. */
+  readonly isWaiting: (batch: number) => boolean;
 }
 
 export function createPipeWriter(stdin: Writable): PipeWriter {
   let waiting = '';
   let isFull = false;
   let isScheduled = false;
+  /** Of what waits now; everything before it was handed to the pipe. */
+  let batch = 1;
 
   const flush = (): void => {
     isScheduled = false;
     if (isFull || waiting === '' || !stdin.writable) return;
     const text = waiting;
     waiting = '';
+    batch += 1;
     isFull = !stdin.write(text);
   };
   stdin.on('drain', () => {
@@ -28,9 +35,12 @@ export function createPipeWriter(stdin: Writable): PipeWriter {
   return {
     write(line) {
       waiting += `${line}\n`;
-      if (isScheduled || isFull) return;
-      isScheduled = true;
-      process.nextTick(flush);
+      if (!isScheduled && !isFull) {
+        isScheduled = true;
+        process.nextTick(flush);
+      }
+      return batch;
     },
+    isWaiting: (one) => one === batch && waiting !== '',
   };
 }

@@ -11,7 +11,9 @@ import type { ServiceMode } from '../../../../config/config.js';
 import { AppError } from '../../../../errors/appError.js';
 import type { Logger } from '../../../../telemetry/logger.js';
 import { abortable } from '../../protocol/abortable.js';
-import { legacyRevisions } from '../../protocol/revisions.js';
+import { legacyRevisions, type Era } from '../../protocol/revisions.js';
+import type { ResolvedInstance } from '../../../../services/resolvedInstance.js';
+import { LRUCache } from 'lru-cache';
 import type { ClientTerms, ConnectionTerms, ProbeOutcome, Upstream } from '../upstream.js';
 import { probeByListing } from '../probeByListing.js';
 import { createRequestBudget } from '../requestBudget.js';
@@ -50,11 +52,18 @@ export function createStdioUpstream(options: StdioUpstreamOptions): StdioUpstrea
   });
   const isolation = mode === 'dynamic' && stdio.isolation === 'shared' ? 'per-instance' : stdio.isolation;
   let childCount = 0;
+  /** What instances became a moment ago, for calls that still come with what they were. */
+  const revisions = new LRUCache<string, ResolvedInstance>({ max: 10_000, ttl: revisionMsMax });
   const takeRequest = createRequestBudget(definition.limits);
 
   const keepsFiles = usesDataDir(stdio) && isolation !== 'per-session';
 
-  const start = async (terms: ConnectionTerms, isShared: boolean, directory: string): Promise<McpChild> => {
+  const start = async (
+    terms: ConnectionTerms,
+    isShared: boolean,
+    directory: string,
+    eras: readonly Era[],
+  ): Promise<McpChild> => {
     const { instance } = terms;
     const dataDir = openDataDir(places.instanceDataDir, directory);
     const command = toChildCommand(stdio, terms.values, dataDir, places);
@@ -64,6 +73,7 @@ export function createStdioUpstream(options: StdioUpstreamOptions): StdioUpstrea
         command,
         mark: marks.markOf(++childCount),
         client: isShared ? sharedTerms : terms.client,
+        eras,
         startupTimeoutMs: stdio.startupTimeoutMs,
         inFlightMax: inFlightMaxPerChild,
         responseBytesMax: definition.limits.maxResponseBytes,
@@ -79,18 +89,16 @@ export function createStdioUpstream(options: StdioUpstreamOptions): StdioUpstrea
   };
 
   const connect = async (terms: ConnectionTerms, signal: AbortSignal) => {
-    if (stdio.protocol === 'modern') {
-      throw new AppError('UPSTREAM_FAILED', `${definition.name} asks for a modern stdio upstream`, {
-        publicDetail: 'A server that speaks only revision 2026-07-28 over stdio is not supported yet.',
-      });
-    }
+    signal.throwIfAborted();
+    refuseOldRevision(terms.instance, revisions.get(terms.instance.id));
     // Two children must not write the same files, so a service that keeps some has one child for an instance, whatever
     // its clients declare; the server is told of no client capability then, and asks nothing.
+    const eras = erasToTry(stdio.protocol, terms.preferredEra);
     const isShared = isolation !== 'per-session' && (keepsFiles || !canBeAsked(terms.client));
     const key = toKey(terms, isShared, isolation === 'shared');
     const directory = isolation === 'shared' ? `shared-${definition.name}` : terms.instance.id;
     const child = await abortable(
-      pool.get(key, () => start(terms, isShared, directory)),
+      pool.get(key, () => start(terms, isShared, directory, eras)),
       signal,
     );
     return child.connect();
@@ -106,10 +114,11 @@ export function createStdioUpstream(options: StdioUpstreamOptions): StdioUpstrea
       if (declared?.type === 'http') return await probeByHttp(definition, terms, signal);
       // A directory of its own: a probe must neither wait for the instance's child nor touch what it keeps.
       const name = `probe-${instance.id}-${++childCount}`;
-      const key: ChildKey = { key: name, instanceId: instance.id, userId: instance.userId };
+      const revision = toRevision(instance);
+      const key: ChildKey = { key: name, instanceId: instance.id, userId: instance.userId, revision };
       const connectOnce = async () => {
         const child = await abortable(
-          pool.get(key, () => start(terms, true, name)),
+          pool.get(key, () => start(terms, true, name, erasToTry(stdio.protocol, terms.preferredEra))),
           signal,
         );
         return child.connect();
@@ -121,9 +130,11 @@ export function createStdioUpstream(options: StdioUpstreamOptions): StdioUpstrea
         rmSync(join(places.instanceDataDir, name), { recursive: true, force: true });
       }
     },
-    forget(instanceId) {
+    forget(instanceId, now) {
+      if (now !== null) revisions.set(instanceId, now);
       const reason = new AppError('UPSTREAM_FAILED', 'the instance changed or was revoked');
-      void pool.end((key) => key.instanceId === instanceId, reason);
+      const current = now === null ? null : toRevision(now);
+      void pool.end((key) => key.instanceId === instanceId && key.revision !== current, reason);
     },
     counts: () => pool.counts(),
     sweepOrphans: () => marks.sweepOrphans(),
@@ -154,12 +165,38 @@ const sharedTerms: ClientTerms = {
   clientInfo: { name: 'portolan', version: '0.1.0' },
 };
 
+/** Longer than a call may carry the instance as it was resolved at its beginning, and a row may be kept. */
+const revisionMsMax = 10_000;
+
+/** No child is started with a credential that was replaced while the call was on its way. */
+function refuseOldRevision(instance: ResolvedInstance, now: ResolvedInstance | undefined): void {
+  if (now === undefined || toRevision(now) === toRevision(instance)) return;
+  const isOld =
+    instance.epoch < now.epoch ||
+    instance.credentialRevision < now.credentialRevision ||
+    instance.overridesRevision < now.overridesRevision;
+  if (!isOld) return;
+  throw new AppError('SERVICE_UNAVAILABLE', 'the instance changed while a call was on its way', {
+    publicDetail: 'The settings of this instance changed a moment ago. Try again.',
+    retryAfterSeconds: 1,
+  });
+}
+
+function toRevision({ id, epoch, credentialRevision, overridesRevision }: ResolvedInstance): string {
+  return `${id}/${epoch}/${credentialRevision}/${overridesRevision}`;
+}
+
+function erasToTry(protocol: StdioDefinition['protocol'], preferred: Era): readonly Era[] {
+  if (protocol !== 'auto') return [protocol];
+  return preferred === 'modern' ? ['modern', 'legacy'] : ['legacy', 'modern'];
+}
+
 function toKey({ instance, sessionId }: ConnectionTerms, isShared: boolean, isForAll: boolean): ChildKey {
-  if (isShared && isForAll) return { key: 'shared', instanceId: null, userId: null };
-  const { id, epoch, userId, credentialRevision, overridesRevision } = instance;
-  const revision = `${id}/${epoch}/${credentialRevision}/${overridesRevision}`;
+  if (isShared && isForAll) return { key: 'shared', instanceId: null, userId: null, revision: null };
+  const { id, userId } = instance;
+  const revision = toRevision(instance);
   const key = isShared ? revision : `${revision}/${sessionId ?? 'requests'}`;
-  return { key, instanceId: id, userId };
+  return { key, instanceId: id, userId, revision };
 }
 
 function usesDataDir({ env, args }: StdioDefinition): boolean {
