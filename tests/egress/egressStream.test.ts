@@ -88,6 +88,7 @@ function open(
       lane: 'call',
       headersTimeoutMs: 10_000,
       idleTimeoutMs: 10_000,
+      quietTimeoutMs: 10_000,
       maxBytes: 10_485_760,
       ...given,
     },
@@ -163,7 +164,7 @@ describe('calls and streams', () => {
       response.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders(),
     );
     const held = Array.from({ length: 50 }, () =>
-      open(streams, '/events', { lane: 'stream', idleTimeoutMs: 0, maxBytes: Infinity }),
+      open(streams, '/events', { lane: 'stream', quietTimeoutMs: 0 }),
     );
     await waitUntil('every head', () => held.every(({ ear }) => ear.head !== null));
     expect(streams.counts()).toEqual({ calls: 0, streams: 50 });
@@ -173,12 +174,18 @@ describe('calls and streams', () => {
     await upstream.until(() => upstream.abandoned === 50);
   });
 
-  it('cuts an answer that goes silent, and no stream', async () => {
+  it('R09 cuts a body that goes silent, and no event stream unless that is asked for', async () => {
     const streams = someStreams();
     upstream.on('/stall', stall);
-    const quiet = open(streams, '/stall', { lane: 'stream', idleTimeoutMs: 0, maxBytes: Infinity });
-    const call = open(streams, '/stall', { idleTimeoutMs: 1_000 });
+    upstream.on('/events', (response) =>
+      response.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders(),
+    );
+    const lane = 'stream' as const;
+    const quiet = open(streams, '/events', { lane, idleTimeoutMs: 100, quietTimeoutMs: 0 });
+    const bounded = open(streams, '/events', { quietTimeoutMs: 1_000 });
+    const call = open(streams, '/stall', { idleTimeoutMs: 100 });
     expect((await call.ear.over)?.code).toBe('UPSTREAM_TIMEOUT');
+    expect((await bounded.ear.over)?.code).toBe('UPSTREAM_TIMEOUT');
     expect(quiet.ear.terminal).toEqual([]);
     quiet.exchange.abort();
   });

@@ -29,6 +29,13 @@ export interface EgressReceiver {
   onError(error: AppError): void;
 }
 
+export interface ExchangeBounds {
+  /** Of a body; an event stream has no end, and its reader bounds each frame. */
+  readonly maxBytes: number;
+  /** How long a body may pause between two pieces. An event stream may be as silent as it likes. */
+  readonly idleTimeoutMs: number;
+}
+
 /** What an exchange tells whoever counts it. */
 export interface ExchangeCounter {
   underWay: number;
@@ -41,6 +48,8 @@ export class EgressExchange implements Dispatcher.DispatchHandler, EgressHead {
   readonly #receiver: EgressReceiver;
   readonly #counter: ExchangeCounter;
   readonly #bytesMax: number;
+  readonly #idleTimeoutMs: number;
+  #idle: NodeJS.Timeout | null = null;
   #raw: readonly Buffer[] = [];
   #bytes = 0;
   #isPaused = false;
@@ -48,9 +57,10 @@ export class EgressExchange implements Dispatcher.DispatchHandler, EgressHead {
   #abort: ((reason?: Error) => void) | null = null;
   #resume: (() => void) | null = null;
 
-  constructor(receiver: EgressReceiver, bytesMax: number, counter: ExchangeCounter) {
+  constructor(receiver: EgressReceiver, bounds: ExchangeBounds, counter: ExchangeCounter) {
     this.#receiver = receiver;
-    this.#bytesMax = bytesMax;
+    this.#bytesMax = bounds.maxBytes;
+    this.#idleTimeoutMs = bounds.idleTimeoutMs;
     this.#counter = counter;
     counter.underWay += 1;
   }
@@ -94,7 +104,8 @@ export class EgressExchange implements Dispatcher.DispatchHandler, EgressHead {
     const length = findHeader(raw, 'content-length');
     if (length !== null) {
       this.contentLength = Number(length);
-      if (this.contentLength > this.#bytesMax) return this.#fail(answerTooLarge(this.#bytesMax));
+      if (this.contentLength > this.#bytesMax && this.contentType !== eventStream)
+        return this.#fail(answerTooLarge(this.#bytesMax));
     }
     const coding = findHeader(raw, 'content-encoding');
     if (coding !== null && coding !== '' && coding.toLowerCase() !== 'identity') return this.#fail(coded());
@@ -104,8 +115,7 @@ export class EgressExchange implements Dispatcher.DispatchHandler, EgressHead {
 
   onData(piece: Buffer): boolean {
     if (this.#isSettled) return true;
-    this.#bytes += piece.length;
-    if (this.#bytes > this.#bytesMax) return this.#fail(answerTooLarge(this.#bytesMax));
+    if (this.contentType !== eventStream && !this.#admit(piece.length)) return true;
     this.#receiver.onData(piece);
     return !this.#isPaused;
   }
@@ -116,6 +126,25 @@ export class EgressExchange implements Dispatcher.DispatchHandler, EgressHead {
 
   onError(error: unknown): void {
     if (this.#settle()) this.#receiver.onError(toEgressError(error));
+  }
+
+  /** Counts what came, and watches for the rest: most answers are whole with their first piece. */
+  #admit(bytes: number): boolean {
+    this.#bytes += bytes;
+    if (this.#bytes > this.#bytesMax) {
+      this.#fail(answerTooLarge(this.#bytesMax));
+      return false;
+    }
+    if (this.#idle !== null) this.#idle.refresh();
+    else if (this.contentLength === null || this.#bytes < this.contentLength)
+      this.#idle = setTimeout(onIdle, this.#idleTimeoutMs, this);
+    return true;
+  }
+
+  /** A reader that holds the answer up is not the other side's silence. */
+  endIdle(): void {
+    if (this.#isPaused) this.#idle?.refresh();
+    else this.#fail(egressError('UPSTREAM_TIMEOUT', 'idle', 'The service behind went silent.'));
   }
 
   #fail(error: AppError): boolean {
@@ -129,12 +158,15 @@ export class EgressExchange implements Dispatcher.DispatchHandler, EgressHead {
   #settle(): boolean {
     if (this.#isSettled) return false;
     this.#isSettled = true;
+    if (this.#idle !== null) clearTimeout(this.#idle);
     this.#counter.underWay -= 1;
     return true;
   }
 }
 
 const givenUp = new Error('given up');
+const eventStream = 'text/event-stream';
+const onIdle = (exchange: EgressExchange): void => exchange.endIdle();
 
 function coded(): AppError {
   return egressError('UPSTREAM_FAILED', 'content coding', 'The answer is coded in a way not asked for.');

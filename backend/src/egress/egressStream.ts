@@ -7,14 +7,19 @@ import type { EgressRules } from '../addresses/urlProblem.js';
 import { AppError } from '../errors/appError.js';
 import { parseDestination, type Destination } from './destination.js';
 import { egressError } from './egressError.js';
-import { EgressExchange, type EgressReceiver, type ExchangeCounter } from './egressExchange.js';
+import {
+  EgressExchange,
+  type EgressReceiver,
+  type ExchangeBounds,
+  type ExchangeCounter,
+} from './egressExchange.js';
 import { createGuardedConnector, systemResolver, type ResolveHost } from './guardedConnector.js';
 import { createOriginPools } from './originPools.js';
 
 /** Asks for bytes that can be handed on as they are; an answer that is coded all the same is refused. */
 export const identityCoding = ['accept-encoding', 'identity'] as const;
 
-export interface StreamRequest {
+export interface StreamRequest extends ExchangeBounds {
   readonly method: 'GET' | 'POST' | 'DELETE';
   /** As `EgressStreams.parse` gave it. */
   readonly destination: Destination;
@@ -27,10 +32,8 @@ export interface StreamRequest {
   readonly lane: 'call' | 'stream';
   /** From the moment that the request is written. */
   readonly headersTimeoutMs: number;
-  /** How long the answer may pause between two pieces; 0: for ever. */
-  readonly idleTimeoutMs: number;
-  /** Of the body; `Infinity` for a stream that may go on for ever. */
-  readonly maxBytes: number;
+  /** How long the answer may be silent, event streams included; 0: for ever. */
+  readonly quietTimeoutMs: number;
 }
 
 /** What its caller may do with an exchange under way. */
@@ -85,7 +88,7 @@ export function createEgressStreams(options: EgressStreamsOptions): EgressStream
     parse: (url) => parseDestination(url, rules),
     open(request, receiver) {
       const { pools, counter, max } = lanes[request.lane];
-      const exchange = new EgressExchange(receiver, request.maxBytes, counter);
+      const exchange = new EgressExchange(receiver, request, counter);
       if (closed) {
         exchange.onError(new AppError('SERVICE_UNAVAILABLE', 'the egress client is closed'));
         return exchange;
@@ -103,7 +106,7 @@ export function createEgressStreams(options: EgressStreamsOptions): EgressStream
             headers: request.headers as string[],
             body: request.body,
             headersTimeout: request.headersTimeoutMs,
-            bodyTimeout: request.idleTimeoutMs,
+            bodyTimeout: request.quietTimeoutMs,
           },
           exchange,
         );
