@@ -11,7 +11,7 @@ import {
   type ApiUpstream,
   type ApiUpstreamOptions,
 } from '../../backend/src/mcp-servers/universal-mcp-server/upstream/api/apiUpstream.js';
-import type { StateNote } from '../../backend/src/mcp-servers/universal-mcp-server/upstream/api/toolCaller.js';
+import type { StateNote } from '../../backend/src/mcp-servers/universal-mcp-server/upstream/stateNotes.js';
 import type { ConnectionTerms } from '../../backend/src/mcp-servers/universal-mcp-server/upstream/upstream.js';
 
 /** Writes the file, loads it as a service process does, and fails on every problem. */

@@ -43,7 +43,7 @@ import { createServiceHandler } from './downstream/serviceHandler.js';
 import { createSseTransport } from './downstream/sseTransport.js';
 import { createStrangerLimits } from './downstream/strangerLimits.js';
 import { createUpstream, type KindUpstream } from './upstream/createUpstream.js';
-import type { StateNote } from './upstream/api/toolCaller.js';
+import type { StateNote } from './upstream/stateNotes.js';
 import { createUseNotes } from './useNotes.js';
 
 export interface ServiceProcess {

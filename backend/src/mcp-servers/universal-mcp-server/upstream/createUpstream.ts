@@ -8,7 +8,7 @@ import { readReferencedEnv } from '../../../config/env.js';
 import { AppError } from '../../../errors/appError.js';
 import type { Logger } from '../../../telemetry/logger.js';
 import type { ApiUpstream } from './api/apiUpstream.js';
-import type { StateNote } from './api/toolCaller.js';
+import type { StateNote } from './stateNotes.js';
 import type { StdioUpstream } from './stdio/stdioUpstream.js';
 
 export type KindUpstream =

@@ -11,6 +11,7 @@ import { toRenewal, toSetupInstructions } from '../../../../services/setupInstru
 import type { Logger } from '../../../../telemetry/logger.js';
 import type { JsonObject, JsonRpcRequest, JsonRpcResponse } from '../../protocol/jsonRpc.js';
 import { legacyRevisions } from '../../protocol/revisions.js';
+import { createCredentialRecheck, saysForbiddenOnly } from '../credentialRecheck.js';
 import { createHttpProber } from '../httpProbe.js';
 import {
   toFailure,
@@ -20,8 +21,8 @@ import {
   type UpstreamConnection,
 } from '../upstream.js';
 import { createAnswerCache } from './answerCache.js';
-import { createCredentialRecheck } from './credentialRecheck.js';
-import { createToolCaller, type CallTerms, type CallTool, type StateNote } from './toolCaller.js';
+import { createStateNotes, type StateNote } from '../stateNotes.js';
+import { createToolCaller, type CallTerms, type CallTool } from './toolCaller.js';
 import { toCallToolResult, type OutcomeContext } from './toolOutcome.js';
 import { toToolPlan } from './toolPlan.js';
 import { createToolSet, type ToolSet } from './toolSet.js';
@@ -80,7 +81,7 @@ export async function createApiUpstream(options: ApiUpstreamOptions): Promise<Ap
     retry: api.retry,
     egress,
     answers,
-    recordState,
+    notes: createStateNotes(recordState),
     isStillAccepted: saysForbiddenOnly(definition) ? createCredentialRecheck(probe) : null,
   });
   const setup = toSetupInstructions(definition, options.publicUrl);
@@ -172,11 +173,4 @@ async function callTool(
   }
   const outcome = await call(plan, given, terms, signal);
   return { jsonrpc: '2.0', id: request.id, result: toCallToolResult(outcome, toContext(name)) };
-}
-
-/** Whether the service's probe has words for 403 but none for 401: a bad key is told apart only by asking again. */
-function saysForbiddenOnly({ credentials }: ServiceDefinition): boolean {
-  return credentials.methods.some(
-    ({ probe }) => probe.type === 'http' && '403' in probe.reject && !('401' in probe.reject),
-  );
 }

@@ -2,7 +2,6 @@
  * Calls a tool: checks the arguments, looks for a kept answer, sends the request with the caller's credential, reads the
  * answer, and notes what it says about the credential.
  */
-import { LRUCache } from 'lru-cache';
 import type { ServiceDefinition } from '../../../../catalog/serviceDefinition.js';
 import type { EgressResponse } from '../../../../egress/egressCall.js';
 import type { EgressClient } from '../../../../egress/egressClient.js';
@@ -14,21 +13,13 @@ import type { OutgoingRequest } from './requestPlan.js';
 import { createRequestBudget } from '../requestBudget.js';
 import { createRetryBudget, sendWithRetries } from './retryPolicy.js';
 import type { ToolOutcome } from './toolOutcome.js';
+import type { StateNotes } from '../stateNotes.js';
 import type { ToolPlan } from './toolPlan.js';
 
 /** Whose call it is, and with what. */
 export interface CallTerms {
   readonly instance: ResolvedInstance;
   readonly values: CredentialValues;
-}
-
-/** What a call showed about an instance. `cause` is for its owner and names no value. */
-export interface StateNote {
-  readonly instanceId: string;
-  /** Of the credential that was used; null when there was none. */
-  readonly credentialRevision: number | null;
-  readonly state: Extract<ResolvedInstance['state'], 'ready' | 'needs_reauth'>;
-  readonly cause: string | null;
 }
 
 /**
@@ -42,34 +33,20 @@ export type CallTool = (
   signal: AbortSignal,
 ) => Promise<ToolOutcome>;
 
-/** As long as a process may see an older row of an instance, and a little more. */
-const notedMs = 10_000;
-
 export function createToolCaller(options: {
   readonly definition: Pick<ServiceDefinition, 'limits'>;
   readonly retry: NonNullable<ServiceDefinition['api']>['retry'];
   readonly egress: Pick<EgressClient, 'send'>;
   readonly answers: AnswerCache;
-  readonly recordState: (note: StateNote) => void;
+  readonly notes: StateNotes;
   /** Asks the service whether the credential still works; null for services whose 401 says so by itself. */
   readonly isStillAccepted: ((terms: CallTerms, signal: AbortSignal) => Promise<boolean>) | null;
 }): CallTool {
-  const { definition, retry, egress, answers, recordState, isStillAccepted } = options;
+  const { definition, retry, egress, answers, notes, isStillAccepted } = options;
   const maxBytes = definition.limits.maxResponseBytes;
   const budget = createRetryBudget();
   const takeRequest = createRequestBudget(definition.limits);
-  const noted = new LRUCache<string, ResolvedInstance['state']>({ max: 10_000, ttl: notedMs });
   const once = { ...retry, attempts: 1 };
-
-  const note = (instance: ResolvedInstance, state: StateNote['state'], cause: string | null): void => {
-    const key = `${instance.id} ${instance.credentialRevision}`;
-    if ((noted.get(key) ?? instance.state) === state) return;
-    noted.set(key, state);
-    const inUse = instance.credentialMethod === null ? null : instance.credentialRevision;
-    // What is recorded counts for the instance's own row, whoever the credential belongs to.
-    const credentialRevision = instance.ownRevision === undefined ? inUse : instance.ownRevision;
-    recordState({ instanceId: instance.id, credentialRevision, state, cause });
-  };
 
   const exchange = async (
     plan: ToolPlan,
@@ -122,10 +99,10 @@ export function createToolCaller(options: {
     }
     const outcome = await settle(await exchange(plan, request, signal), terms, signal);
     if (outcome.kind === 'answered') {
-      note(instance, 'ready', null);
+      notes.noteReady(instance);
       if (key !== null) answers.keep(key, outcome, plan.cacheTtlMs);
     } else if (outcome.kind === 'credentialRefused') {
-      note(instance, 'needs_reauth', `The service answered with status ${outcome.status}.`);
+      notes.noteRefused(instance, outcome.status);
     }
     return outcome;
   };

@@ -3,11 +3,20 @@
  * both: by the probe of its method, once in a while.
  */
 import { LRUCache } from 'lru-cache';
-import type { ProbeOutcome } from '../upstream.js';
-import type { CallTerms } from './toolCaller.js';
+import type { ServiceDefinition } from '../../../catalog/serviceDefinition.js';
+import type { ConnectionTerms, ProbeOutcome } from './upstream.js';
+
+type CallTerms = Pick<ConnectionTerms, 'instance' | 'values'>;
 
 /** A verdict is good for this long, so that a model that insists does not double every call. */
 const verdictMs = 30_000;
+
+/** Whether the service's probe has words for 403 but none for 401: a bad key is told apart only by asking again. */
+export function saysForbiddenOnly({ credentials }: Pick<ServiceDefinition, 'credentials'>): boolean {
+  return credentials.methods.some(
+    ({ probe }) => probe.type === 'http' && '403' in probe.reject && !('401' in probe.reject),
+  );
+}
 
 /** @returns true unless the service says that it does not accept the credential. */
 export function createCredentialRecheck(
