@@ -23,6 +23,8 @@ export interface HeldConnectionOptions {
   readonly client: ClientTerms;
   readonly sessionId: string | null;
   readonly preferredEra: Era;
+  /** Gives a connection the form in which the conversation wants it. */
+  readonly adapt?: (connection: UpstreamConnection) => UpstreamConnection;
   readonly background: Omit<BackgroundListener, 'onClosed'>;
   /** Gives a new connection what the conversation had settled; `isAgain` when there was one before. */
   readonly restore: (connection: UpstreamConnection, isAgain: boolean) => Promise<void>;
@@ -77,7 +79,8 @@ export class HeldConnection {
       this.#options;
     const values = await openValues(instance);
     const terms = { instance, values, client, sessionId, preferredEra };
-    const connection = await upstream.connect(terms, this.#closing.signal);
+    const joined = await upstream.connect(terms, this.#closing.signal);
+    const connection = this.#options.adapt?.(joined) ?? joined;
     if (!isKept) return connection;
     if (this.#closing.signal.aborted || this.#instance !== instance) {
       connection.release();

@@ -11,10 +11,11 @@ import type {
   JsonRpcRequest,
   JsonRpcResponse,
 } from '../protocol/jsonRpc.js';
-import type { ServerTerms, UpstreamConnection } from '../upstream/upstream.js';
+import type { ClientTerms, ServerTerms, UpstreamConnection } from '../upstream/upstream.js';
 import type { BridgeContext } from './bridgeContext.js';
 import { HeldConnection } from './heldConnection.js';
 import type { OpenThing } from './instanceRooms.js';
+import { createLegacyView, type LegacyView } from './legacyView.js';
 import type { ReplyStream } from './reply.js';
 import type { SettledSession } from './sessionIds.js';
 
@@ -34,6 +35,8 @@ export class LegacySession implements OpenThing {
   #stream: ReplyStream | null = null;
   #usedAt = performance.now();
   #asks = 0;
+  /** The connection, when it is one to a modern upstream. */
+  #view: LegacyView | null = null;
 
   constructor(ctx: BridgeContext, instance: SealedInstance, settled: SettledSession) {
     this.#ctx = ctx;
@@ -46,12 +49,13 @@ export class LegacySession implements OpenThing {
       client: settled.client,
       sessionId: settled.uuid,
       preferredEra: 'legacy',
+      adapt: (connection) => this.#adapt(connection, settled.client),
       background: {
         onNotification: (notification) => this.#stream?.send(notification),
         onServerRequest: (request) => this.ask(request, this.#stream),
       },
       restore: (connection, isAgain) => this.#restore(connection, isAgain),
-      onLost: () => this.#rejoinForSubscriptions(),
+      onLost: () => this.#rejoinToHear(),
     });
   }
 
@@ -70,6 +74,8 @@ export class LegacySession implements OpenThing {
 
   openStream(stream: ReplyStream): void {
     this.#stream = stream;
+    if (this.held.isConnected) this.#view?.hear();
+    else this.#rejoinToHear();
     stream.signal.addEventListener(
       'abort',
       () => {
@@ -143,9 +149,22 @@ export class LegacySession implements OpenThing {
     this.held.close();
   }
 
+  /** An upstream of the modern era is seen as one of this session's; it starts with what the session had settled. */
+  #adapt(connection: UpstreamConnection, client: ClientTerms): UpstreamConnection {
+    if (connection.era === 'legacy') return connection;
+    const { journal, newId, log } = this.#ctx;
+    this.#view = createLegacyView(connection, { client, settled: journal.memoryOf(this.uuid), newId, log });
+    return this.#view;
+  }
+
   /** Gives a fresh child what the session had settled with the one before (12.18). */
   async #restore(connection: UpstreamConnection, isAgain: boolean): Promise<void> {
     const { logLevel, subscriptions } = this.#ctx.journal.memoryOf(this.uuid);
+    if (connection === this.#view) {
+      if (this.#stream !== null || subscriptions.size > 0) this.#view.hear();
+      if (isAgain) this.#tellListsChanged(connection.server);
+      return;
+    }
     const send = async (method: string, params: JsonObject): Promise<void> => {
       const signal = AbortSignal.timeout(restoreTimeoutMs);
       await connection.request({ jsonrpc: '2.0', id: 'restore', method, params }, this.#silent, signal);
@@ -162,15 +181,21 @@ export class LegacySession implements OpenThing {
     }
   }
 
-  /** Whoever waits for updates of resources makes no request that would bring the child back. */
-  #rejoinForSubscriptions(): void {
-    if (this.#stream === null || this.#ctx.journal.memoryOf(this.uuid).subscriptions.size === 0) return;
+  /**
+   * Whoever waits for updates of resources makes no request that would bring the upstream back. A remote one may change
+   * its lists while nobody is joined to it; a child that is not there changes nothing.
+   */
+  #rejoinToHear(): void {
+    const { journal, definition } = this.#ctx;
+    const isRemote = definition.kind === 'streamable-http' || definition.kind === 'sse';
+    const hasSubscriptions = journal.memoryOf(this.uuid).subscriptions.size > 0;
+    if (this.#stream === null || !(isRemote || hasSubscriptions)) return;
     const { signal } = this.#stream;
     setTimeout(() => {
       if (signal.aborted) return;
       this.held.get(this.#instance, signal).catch((error: unknown) => {
         this.#ctx.log.debug('subscriptions could not be restored', { instance: this.#instance.id, error });
-        this.#rejoinForSubscriptions();
+        this.#rejoinToHear();
       });
     }, rejoinAfterMs).unref();
   }
