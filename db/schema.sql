@@ -201,6 +201,17 @@ $$;
 
 ALTER FUNCTION portolan.find_login(p_email text) OWNER TO portolan_owner;
 
+CREATE FUNCTION portolan.forget_era_verdict(p_service text, p_upstream bytea, p_auth_context bytea, p_asked_at timestamp with time zone) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+  delete from era_verdicts v
+  where v.service = p_service and v.upstream = p_upstream and v.auth_context = p_auth_context
+    and v.asked_at <= p_asked_at
+$$;
+
+ALTER FUNCTION portolan.forget_era_verdict(p_service text, p_upstream bytea, p_auth_context bytea, p_asked_at timestamp with time zone) OWNER TO portolan_owner;
+
 CREATE FUNCTION portolan.forget_spool(p_spool_id text) RETURNS void
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'portolan', 'pg_temp'
@@ -383,9 +394,29 @@ begin
   get diagnostics purged = row_count;
   kind := 'service_health_changes';
   return next;
+
+  delete from era_verdicts v where v.used_at < now() - interval '30 days';
+  get diagnostics purged = row_count;
+  kind := 'era_verdicts';
+  return next;
 end $$;
 
 ALTER FUNCTION portolan.purge_expired() OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.read_era_verdict(p_service text, p_upstream bytea, p_auth_context bytea) RETURNS TABLE(speaks_modern boolean, speaks_legacy boolean, legacy_transport text, asked_at timestamp with time zone)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+begin
+  update era_verdicts v set used_at = now()
+  where v.service = p_service and v.upstream = p_upstream and v.auth_context = p_auth_context
+    and v.used_at < now() - interval '1 day';
+  return query
+  select v.speaks_modern, v.speaks_legacy, v.legacy_transport, v.asked_at from era_verdicts v
+  where v.service = p_service and v.upstream = p_upstream and v.auth_context = p_auth_context;
+end $$;
+
+ALTER FUNCTION portolan.read_era_verdict(p_service text, p_upstream bytea, p_auth_context bytea) OWNER TO portolan_owner;
 
 CREATE FUNCTION portolan.read_last_list(p_instance_id uuid, p_service text, p_kind text) RETURNS TABLE(body text, stored_at timestamp with time zone)
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -634,6 +665,21 @@ $$;
 
 ALTER FUNCTION portolan.spool_position(p_spool_id text) OWNER TO portolan_owner;
 
+CREATE FUNCTION portolan.store_era_verdict(p_service text, p_upstream bytea, p_auth_context bytea, p_modern boolean, p_legacy boolean, p_legacy_transport text, p_asked_at timestamp with time zone) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+  insert into era_verdicts as v
+    (service, upstream, auth_context, speaks_modern, speaks_legacy, legacy_transport, asked_at)
+  values (p_service, p_upstream, p_auth_context, p_modern, p_legacy, p_legacy_transport, p_asked_at)
+  on conflict (service, upstream, auth_context) do update
+  set speaks_modern = excluded.speaks_modern, speaks_legacy = excluded.speaks_legacy,
+      legacy_transport = excluded.legacy_transport, asked_at = excluded.asked_at, used_at = now()
+  where v.asked_at <= excluded.asked_at
+$$;
+
+ALTER FUNCTION portolan.store_era_verdict(p_service text, p_upstream bytea, p_auth_context bytea, p_modern boolean, p_legacy boolean, p_legacy_transport text, p_asked_at timestamp with time zone) OWNER TO portolan_owner;
+
 CREATE FUNCTION portolan.store_last_list(p_instance_id uuid, p_service text, p_kind text, p_body text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'portolan', 'pg_temp'
@@ -794,6 +840,32 @@ ALTER TABLE ONLY portolan.data_keys FORCE ROW LEVEL SECURITY;
 ALTER TABLE portolan.data_keys OWNER TO portolan_owner;
 
 COMMENT ON TABLE portolan.data_keys IS 'Data-encryption keys, wrapped by a KEK. Deleting those of a user shreds what was sealed.';
+
+CREATE TABLE portolan.era_verdicts (
+    service text NOT NULL,
+    upstream bytea NOT NULL,
+    auth_context bytea NOT NULL,
+    speaks_modern boolean,
+    speaks_legacy boolean,
+    legacy_transport text,
+    asked_at timestamp with time zone NOT NULL,
+    used_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT era_verdicts_auth_context_check CHECK ((octet_length(auth_context) = 32)),
+    CONSTRAINT era_verdicts_legacy_transport_check CHECK ((legacy_transport = ANY (ARRAY['streamable-http'::text, 'sse'::text]))),
+    CONSTRAINT era_verdicts_service_check CHECK ((char_length(service) <= 100)),
+    CONSTRAINT era_verdicts_upstream_check CHECK ((octet_length(upstream) = 32)),
+    CONSTRAINT says_something CHECK ((num_nonnulls(speaks_modern, speaks_legacy) > 0))
+);
+
+ALTER TABLE ONLY portolan.era_verdicts FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.era_verdicts OWNER TO portolan_owner;
+
+COMMENT ON TABLE portolan.era_verdicts IS 'Which eras an upstream speaks under an authorization context, as it last said.';
+
+COMMENT ON COLUMN portolan.era_verdicts.speaks_modern IS 'Null: not asked yet.';
+
+COMMENT ON COLUMN portolan.era_verdicts.used_at IS 'To the day: a verdict that nobody uses for 30 days is purged.';
 
 CREATE TABLE portolan.install (
     is_only boolean DEFAULT true NOT NULL,
@@ -1073,6 +1145,9 @@ ALTER TABLE ONLY portolan.audit_events_default
 ALTER TABLE ONLY portolan.data_keys
     ADD CONSTRAINT data_keys_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY portolan.era_verdicts
+    ADD CONSTRAINT era_verdicts_pkey PRIMARY KEY (service, upstream, auth_context);
+
 ALTER TABLE ONLY portolan.install
     ADD CONSTRAINT install_pkey PRIMARY KEY (is_only);
 
@@ -1151,6 +1226,8 @@ CREATE INDEX audit_events_default_subject_user_id_occurred_at_idx ON portolan.au
 CREATE INDEX data_keys_by_kek ON portolan.data_keys USING btree (kek_id, id);
 
 CREATE INDEX data_keys_of_user ON portolan.data_keys USING btree (user_id, created_at);
+
+CREATE INDEX era_verdicts_by_use ON portolan.era_verdicts USING btree (used_at);
 
 CREATE INDEX instances_deleted ON portolan.instances USING btree (deleted_at) WHERE (deleted_at IS NOT NULL);
 
@@ -1289,6 +1366,8 @@ ALTER TABLE portolan.audit_events ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE portolan.data_keys ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE portolan.era_verdicts ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE portolan.instances ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE portolan.invites ENABLE ROW LEVEL SECURITY;
@@ -1308,6 +1387,8 @@ CREATE POLICY owner_all ON portolan.audit_calls TO portolan_owner USING (true) W
 CREATE POLICY owner_all ON portolan.audit_events TO portolan_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner_all ON portolan.data_keys TO portolan_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner_all ON portolan.era_verdicts TO portolan_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner_all ON portolan.instances TO portolan_owner USING (true) WITH CHECK (true);
 
@@ -1368,6 +1449,9 @@ GRANT ALL ON FUNCTION portolan.find_api_key(p_digest bytea) TO portolan_api;
 REVOKE ALL ON FUNCTION portolan.find_login(p_email text) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.find_login(p_email text) TO portolan_api;
 
+REVOKE ALL ON FUNCTION portolan.forget_era_verdict(p_service text, p_upstream bytea, p_auth_context bytea, p_asked_at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.forget_era_verdict(p_service text, p_upstream bytea, p_auth_context bytea, p_asked_at timestamp with time zone) TO portolan_service;
+
 REVOKE ALL ON FUNCTION portolan.forget_spool(p_spool_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.forget_spool(p_spool_id text) TO portolan_service;
 
@@ -1393,6 +1477,9 @@ REVOKE ALL ON FUNCTION portolan.publish_service_health() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION portolan.purge_expired() FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.purge_expired() TO portolan_jobs;
+
+REVOKE ALL ON FUNCTION portolan.read_era_verdict(p_service text, p_upstream bytea, p_auth_context bytea) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.read_era_verdict(p_service text, p_upstream bytea, p_auth_context bytea) TO portolan_service;
 
 REVOKE ALL ON FUNCTION portolan.read_last_list(p_instance_id uuid, p_service text, p_kind text) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.read_last_list(p_instance_id uuid, p_service text, p_kind text) TO portolan_service;
@@ -1437,6 +1524,9 @@ GRANT ALL ON FUNCTION portolan.ship_call_audit(p_spool_id text, p_service text, 
 
 REVOKE ALL ON FUNCTION portolan.spool_position(p_spool_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.spool_position(p_spool_id text) TO portolan_service;
+
+REVOKE ALL ON FUNCTION portolan.store_era_verdict(p_service text, p_upstream bytea, p_auth_context bytea, p_modern boolean, p_legacy boolean, p_legacy_transport text, p_asked_at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.store_era_verdict(p_service text, p_upstream bytea, p_auth_context bytea, p_modern boolean, p_legacy boolean, p_legacy_transport text, p_asked_at timestamp with time zone) TO portolan_service;
 
 REVOKE ALL ON FUNCTION portolan.store_last_list(p_instance_id uuid, p_service text, p_kind text, p_body text) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.store_last_list(p_instance_id uuid, p_service text, p_kind text, p_body text) TO portolan_service;

@@ -231,8 +231,10 @@ describe('roles', () => {
     expect(rows.map(({ name }) => name)).toEqual([
       'app_scope',
       'app_user_id',
+      'forget_era_verdict',
       'forget_spool',
       'mark_instances_used',
+      'read_era_verdict',
       'read_last_list',
       'read_service_settings',
       'read_system_data_keys',
@@ -244,6 +246,7 @@ describe('roles', () => {
       'schema_version',
       'ship_call_audit',
       'spool_position',
+      'store_era_verdict',
       'store_last_list',
     ]);
   });

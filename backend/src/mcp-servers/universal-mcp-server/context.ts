@@ -42,6 +42,8 @@ import { createProbeEndpoint } from './downstream/probeEndpoint.js';
 import { createServiceHandler } from './downstream/serviceHandler.js';
 import { createSseTransport } from './downstream/sseTransport.js';
 import { createStrangerLimits } from './downstream/strangerLimits.js';
+import { createEraKeys } from './upstream/eraKeys.js';
+import { createEraRegistry } from './upstream/eraRegistry.js';
 import { createUpstream, type KindUpstream } from './upstream/createUpstream.js';
 import type { StateNote } from './upstream/stateNotes.js';
 import { createUseNotes } from './useNotes.js';
@@ -99,9 +101,12 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
   const watch = createInstanceWatch({ resolver, changes });
   const audit = openCallAudit({ config, definition, pool, log, metrics });
   const uses = createUseNotes(pool, log);
+  const eras = createEraRegistry({ service, db: pool, log, now: Date.now });
   const kindUpstream = await createUpstream(definition, {
     config,
     log,
+    eras,
+    eraKeys: createEraKeys(vault),
     recordState: (note) => void recordState(pool, service, note, log),
   });
   const ctx: BridgeContext = {
@@ -190,6 +195,7 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
     async close() {
       rooms[Symbol.dispose]();
       await kindUpstream.upstream[Symbol.asyncDispose]();
+      await eras[Symbol.asyncDispose]();
       watch[Symbol.dispose]();
       opener[Symbol.dispose]();
       resolver[Symbol.dispose]();

@@ -9,6 +9,8 @@ import { AppError } from '../../../errors/appError.js';
 import type { Logger } from '../../../telemetry/logger.js';
 import type { ApiUpstream } from './api/apiUpstream.js';
 import type { StateNote } from './stateNotes.js';
+import type { EraKeys } from './eraKeys.js';
+import type { EraRegistry } from './eraRegistry.js';
 import type { StdioUpstream } from './stdio/stdioUpstream.js';
 
 export type KindUpstream =
@@ -19,6 +21,9 @@ export interface CreateUpstreamOptions {
   readonly config: Config;
   readonly log: Logger;
   readonly recordState: (note: StateNote) => void;
+  /** Which eras upstreams speak, for kinds that may speak either. */
+  readonly eras: EraRegistry;
+  readonly eraKeys: EraKeys;
 }
 
 /** @throws AppError CONFIG_INVALID for a kind that has no upstream yet. */

@@ -52,8 +52,7 @@ export function createEraKeys(vault: Pick<VaultGate, 'keys'>): EraKeys {
 
 /** One context for all where nothing of a user's goes upstream; one for each revision of a shared credential. */
 function authorizationOf({ id, credentialRevision, ownRevision, overridesRevision }: KeyedInstance): string {
-  if (overridesRevision > 0) return `instance\0${id}\0${credentialRevision}\0${overridesRevision}`;
-  if (credentialRevision === 0) return 'none';
-  if (ownRevision !== undefined) return `shared\0${credentialRevision}`;
-  return `instance\0${id}\0${credentialRevision}\0${0}`;
+  if (overridesRevision === 0 && credentialRevision === 0) return 'none';
+  if (overridesRevision === 0 && ownRevision !== undefined) return `shared\0${credentialRevision}`;
+  return `instance\0${id}\0${credentialRevision}\0${overridesRevision}`;
 }
