@@ -1,148 +1,29 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
-import { mkdtempSync, readFileSync, rmSync, statSync, existsSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, statSync, existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { StdioDefinition } from '../../../../backend/src/catalog/mcpServerDefinitions.js';
 import { parseTemplate } from '../../../../backend/src/catalog/template.js';
-import type {
-  JsonObject,
-  JsonRpcNotification,
-  JsonRpcRequest,
-  JsonRpcResponse,
-} from '../../../../backend/src/mcp-servers/universal-mcp-server/protocol/jsonRpc.js';
-import {
-  createStdioUpstream,
-  type StdioUpstream,
-} from '../../../../backend/src/mcp-servers/universal-mcp-server/upstream/stdio/stdioUpstream.js';
 import { startTicksOf } from '../../../../backend/src/mcp-servers/universal-mcp-server/upstream/stdio/ownershipMark.js';
-import type {
-  ConnectionTerms,
-  RequestListener,
-  UpstreamConnection,
-} from '../../../../backend/src/mcp-servers/universal-mcp-server/upstream/upstream.js';
-import { createLogger } from '../../../../backend/src/telemetry/logger.js';
 import { aHostileService, aStdioService } from '../../../support/aStdioService.js';
+import {
+  aListener,
+  anUpstream,
+  call,
+  closeUpstreams,
+  codeOf,
+  never,
+  termsOf,
+  textOf,
+  type Who,
+} from '../../../support/aStdioUpstream.js';
 import { waitUntil } from '../../../support/eventually.js';
 
-const projectRoot = join(import.meta.dirname, '..', '..', '..', '..');
-const opened: { upstream: StdioUpstream; stateDir: string }[] = [];
-
-afterEach(async () => {
-  for (const { upstream, stateDir } of opened.splice(0)) {
-    await upstream[Symbol.asyncDispose]();
-    rmSync(stateDir, { recursive: true, force: true });
-  }
-});
-
-function anUpstream(
-  stdio: Partial<StdioDefinition> = {},
-  {
-    env = {},
-    service = aHostileService(stdio),
-  }: { env?: Record<string, string>; service?: ReturnType<typeof aHostileService> } = {},
-): { upstream: StdioUpstream; stateDir: string } {
-  const stateDir = mkdtempSync(join(tmpdir(), 'stdio-'));
-  const upstream = createStdioUpstream({
-    definition: service,
-    mode: 'shared',
-    places: {
-      stateDir,
-      instanceDataDir: join(stateDir, 'instances'),
-      packagesDir: join(stateDir, 'packages'),
-      projectRoot,
-      inheritedEnv: (name) => env[name] ?? (name === 'PATH' ? process.env['PATH'] : undefined),
-    },
-    log: createLogger({ level: 'silent', program: 'test' }),
-  });
-  opened.push({ upstream, stateDir });
-  return { upstream, stateDir };
-}
-
-interface Who {
-  id?: string;
-  userId?: string;
-  credentialRevision?: number;
-  sessionId?: string | null;
-  capabilities?: JsonObject;
-  fields?: Record<string, string>;
-}
-
-const termsOf = (who: Who = {}): ConnectionTerms => ({
-  instance: {
-    id: who.id ?? 'instance-a',
-    userId: who.userId ?? 'user-a',
-    service: 'everything',
-    label: 'default',
-    epoch: 1,
-    credentialMethod: 'none',
-    credentialRevision: who.credentialRevision ?? 1,
-    overridesRevision: 1,
-    state: 'ready',
-  },
-  values: { token: null, fields: new Map(Object.entries(who.fields ?? {})) },
-  client: {
-    protocolVersion: '2025-11-25',
-    capabilities: who.capabilities ?? {},
-    clientInfo: { name: 'test', version: '1' },
-  },
-  sessionId: who.sessionId === undefined ? 'session-a' : who.sessionId,
-  preferredEra: 'legacy',
-});
-
-const never = new AbortController().signal;
-
-/** Hears everything, and answers what the server asks with `answer`. */
-function aListener(
-  answer: JsonObject = {},
-): RequestListener & { heard: JsonRpcNotification[]; asked: JsonRpcRequest[] } {
-  const heard: JsonRpcNotification[] = [];
-  const asked: JsonRpcRequest[] = [];
-  return {
-    heard,
-    asked,
-    onNotification: (notification) => void heard.push(notification),
-    onServerRequest(request) {
-      asked.push(request);
-      return Promise.resolve({ jsonrpc: '2.0', id: request.id, result: answer });
-    },
-  };
-}
-
-let requests = 0;
-function call(
-  connection: UpstreamConnection,
-  name: string,
-  args: JsonObject = {},
-  {
-    listener = aListener(),
-    signal = never,
-    meta,
-  }: { listener?: RequestListener; signal?: AbortSignal; meta?: JsonObject } = {},
-): Promise<JsonRpcResponse> {
-  const params = { name, arguments: args, ...(meta ? { _meta: meta } : {}) };
-  return connection.request(
-    { jsonrpc: '2.0', id: `r${++requests}`, method: 'tools/call', params },
-    listener,
-    signal,
-  );
-}
-
-function textOf(response: JsonRpcResponse): string {
-  if (!('result' in response)) throw new Error(`an error came: ${JSON.stringify(response.error)}`);
-  const [first] = response.result['content'] as { text: string }[];
-  return first?.text ?? '';
-}
+afterEach(closeUpstreams);
 
 const isAlive = (pid: number): boolean => startTicksOf(pid) !== null;
 /** How connecting with these settings ends. */
 const attempt = (stdio: Partial<StdioDefinition>): Promise<unknown> =>
   codeOf(anUpstream(stdio).upstream.connect(termsOf(), never));
-
-const codeOf = (work: Promise<unknown>): Promise<unknown> =>
-  work.then(
-    () => 'resolved',
-    (error: { code?: string }) => error.code,
-  );
 
 describe('a stdio upstream', () => {
   it('U02 starts the real memory server from its package, with its file in the instance’s own directory', async () => {

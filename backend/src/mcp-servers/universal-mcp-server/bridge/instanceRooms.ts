@@ -4,6 +4,7 @@
  */
 import { AppError } from '../../../errors/appError.js';
 import type { SealedInstance } from '../../../services/instanceResolver.js';
+import { toEnvelope } from '../protocol/envelope.js';
 import { createRequestBucket, defaultBurst, type RequestBucket } from '../upstream/requestBucket.js';
 import type { UpstreamConnection } from '../upstream/upstream.js';
 import type { BridgeContext } from './bridgeContext.js';
@@ -52,7 +53,10 @@ export class InstanceRoom {
     const found: string[] = [];
     let cursor: unknown;
     for (let page = 0; page < pagesMax; page += 1) {
-      const params = cursor === undefined ? {} : { cursor };
+      const params = {
+        ...(cursor === undefined ? {} : { cursor }),
+        ...(connection.era === 'modern' ? { _meta: toEnvelope(bridgeClient) } : {}),
+      };
       const request = { jsonrpc: '2.0', id: 'policy', method: 'tools/list', params } as const;
       const response = await connection.request(request, deaf, signal);
       if ('error' in response) return false;
@@ -162,6 +166,8 @@ export function createInstanceRooms(ctx: BridgeContext): InstanceRooms {
     },
   };
 }
+
+const bridgeClient = { clientInfo: { name: 'portolan', version: '0.1.0' }, capabilities: {} };
 
 const deaf = {
   onNotification() {},

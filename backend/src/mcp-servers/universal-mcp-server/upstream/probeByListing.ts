@@ -3,6 +3,7 @@
  * tools is taken as good (12.10).
  */
 import { toAppError } from '../../../errors/appError.js';
+import { toEnvelope } from '../protocol/envelope.js';
 import type { ProbeOutcome, RequestListener, UpstreamConnection } from './upstream.js';
 
 export async function probeByListing(
@@ -13,7 +14,8 @@ export async function probeByListing(
   try {
     connection = await connect();
     if (connection.server.capabilities['tools'] === undefined) return { outcome: 'accepted' };
-    const request = { jsonrpc: '2.0', id: 'probe', method: 'tools/list', params: {} } as const;
+    const params = connection.era === 'modern' ? { _meta: toEnvelope(prober) } : {};
+    const request = { jsonrpc: '2.0', id: 'probe', method: 'tools/list', params } as const;
     const response = await connection.request(request, askedNothing, signal);
     if (!('error' in response)) return { outcome: 'accepted' };
     return {
@@ -27,6 +29,8 @@ export async function probeByListing(
     connection?.release();
   }
 }
+
+const prober = { clientInfo: { name: 'portolan', version: '0.1.0' }, capabilities: {} };
 
 const askedNothing: RequestListener = {
   onNotification() {},

@@ -32,6 +32,11 @@ export interface ChildPool extends AsyncDisposable {
    * @throws AppError SERVICE_SATURATED, UPSTREAM_FAILED with a time to wait when it crashed too often, or what `start` throws.
    */
   get(key: ChildKey, start: () => Promise<McpChild>): Promise<McpChild>;
+  /**
+   * Files a child that was started before its key was known for good; where there is one already, that one is given and
+   * this one ends.
+   */
+  file(from: string, to: ChildKey): McpChild | null;
   /** Ends the children that match, with their in-flight requests. */
   end(matches: (key: ChildKey) => boolean, reason: AppError): Promise<void>;
   counts(): {
@@ -45,7 +50,7 @@ export interface ChildPool extends AsyncDisposable {
 }
 
 interface Entry {
-  readonly key: ChildKey;
+  key: ChildKey;
   readonly starting: Promise<McpChild>;
   child: McpChild | null;
   readonly startedAt: number;
@@ -117,13 +122,13 @@ export function createChildPool(options: ChildPoolOptions): ChildPool {
 
   /** Sees a child from its start to its end; an end that was not asked for is a crash. */
   const follow = async (entry: Entry): Promise<void> => {
-    const { key } = entry;
     try {
       entry.child = await entry.starting;
       await entry.child.ended;
     } catch {
       // The callers of `get` hear why it did not start.
     }
+    const { key } = entry;
     if (entries.get(key.key) !== entry) return;
     entries.delete(key.key);
     noteCrash(key);
@@ -169,6 +174,20 @@ export function createChildPool(options: ChildPoolOptions): ChildPool {
       const entry = findUsable(key.key) ?? startNew(key, start);
       entry.usedAt = now();
       return entry.child ?? entry.starting;
+    },
+    file(from, to) {
+      const entry = entries.get(from);
+      if (entry === undefined || from === to.key) return entry?.child ?? null;
+      const other = findUsable(to.key);
+      if (other?.child != null) {
+        void stop(entry, new AppError('UPSTREAM_FAILED', 'another child serves the same'));
+        return other.child;
+      }
+      if (other !== undefined) return entry.child;
+      entries.delete(from);
+      entry.key = to;
+      entries.set(to.key, entry);
+      return entry.child;
     },
     async end(matches, reason) {
       const ending = [...entries.values()].filter((entry) => matches(entry.key));

@@ -5,7 +5,7 @@
  * the legacy era, and the caller starts it once more.
  */
 import { AppError } from '../../../../errors/appError.js';
-import { envelope } from '../../protocol/envelope.js';
+import { envelope, toEnvelope } from '../../protocol/envelope.js';
 import { isJsonObject, type JsonObject, type JsonRpcResponse } from '../../protocol/jsonRpc.js';
 import { eraOf, modernRevisions, type Era } from '../../protocol/revisions.js';
 import type { ClientTerms, RequestListener, ServerTerms } from '../upstream.js';
@@ -21,18 +21,20 @@ export interface HandshakeOptions {
   readonly signal: AbortSignal;
 }
 
+export interface Handshake {
+  readonly era: Era;
+  readonly server: ServerTerms;
+  /** Eras that the server refused to speak. */
+  readonly refused: readonly Era[];
+}
+
 /** How long a server that may be of the other era is given for its first answer. */
 const discoverMsMax = 3_000;
 
 /**
  * @throws AppError UPSTREAM_FAILED when the server speaks none of the eras, or what ended the child or the signal.
  */
-export async function shakeHands({
-  router,
-  client,
-  eras,
-  signal,
-}: HandshakeOptions): Promise<{ readonly era: Era; readonly server: ServerTerms }> {
+export async function shakeHands({ router, client, eras, signal }: HandshakeOptions): Promise<Handshake> {
   let refusal: AppError | null = null;
   for (const [at, era] of eras.entries()) {
     const isLast = at === eras.length - 1;
@@ -41,7 +43,7 @@ export async function shakeHands({
       era === 'modern'
         ? await discover(router, client, signal, isLast)
         : await initialize(router, client, signal);
-    if ('server' in answer) return { era, server: answer.server };
+    if ('server' in answer) return { era, server: answer.server, refused: eras.slice(0, at) };
     refusal = answer.refusal;
   }
   throw refusal ?? new AppError('UPSTREAM_FAILED', 'no era was tried');
@@ -59,20 +61,15 @@ async function initialize(router: ChildRouter, client: ClientTerms, signal: Abor
 
 async function discover(
   router: ChildRouter,
-  { clientInfo, capabilities }: ClientTerms,
+  client: ClientTerms,
   signal: AbortSignal,
   isLast: boolean,
 ): Promise<Answer> {
-  const meta = {
-    [envelope.protocolVersion]: modernRevisions[0],
-    [envelope.clientInfo]: clientInfo,
-    [envelope.clientCapabilities]: capabilities,
-  };
   const request = {
     jsonrpc: '2.0',
     id: 'discover',
     method: 'server/discover',
-    params: { _meta: meta },
+    params: { _meta: toEnvelope(client) },
   } as const;
   const own = new AbortController();
   const onAbort = (): void => own.abort(signal.reason);

@@ -34,6 +34,8 @@ export interface McpChildOptions {
 
 export interface McpChild {
   readonly era: Era;
+  /** Eras that it was found not to speak. */
+  readonly refusedEras: readonly Era[];
   readonly server: ServerTerms;
   readonly odd: Readonly<OddMessages>;
   /** False from the moment that it ended or was given up; it may take a while longer to be gone. */
@@ -62,11 +64,11 @@ export async function startMcpChild(options: McpChildOptions): Promise<McpChild>
   const deadline = startDeadline(options.startupTimeoutMs);
   const [first, ...others] = options.eras;
   try {
-    return await startOnce(options, options.eras, deadline.signal);
+    return await startOnce(options, options.eras, deadline.signal, []);
   } catch (error) {
     // Servers of the legacy era may end at a request before `initialize`; this one gets a start without it.
     if (first !== 'modern' || others.length === 0 || !(error instanceof ChildEnded)) throw error;
-    return await startOnce(options, others, deadline.signal);
+    return await startOnce(options, others, deadline.signal, ['modern']);
   } finally {
     deadline.clear();
   }
@@ -79,6 +81,7 @@ async function startOnce(
   options: McpChildOptions,
   eras: readonly Era[],
   signal: AbortSignal,
+  refusedBefore: readonly Era[],
 ): Promise<McpChild> {
   const { command, mark, log, client, lineBytesMax = lineBytesMaxDefault } = options;
   const child = spawnChild(command, mark);
@@ -122,9 +125,10 @@ async function startOnce(
   });
 
   try {
-    const { era, server } = await shakeHands({ router, client, eras, signal });
+    const { era, server, refused } = await shakeHands({ router, client, eras, signal });
     return {
       era,
+      refusedEras: [...refusedBefore, ...refused],
       server,
       odd: router.odd,
       ended,

@@ -17,6 +17,7 @@ import { LRUCache } from 'lru-cache';
 import type { ClientTerms, ConnectionTerms, ProbeOutcome, Upstream } from '../upstream.js';
 import { probeByListing } from '../probeByListing.js';
 import { createRequestBudget } from '../requestBudget.js';
+import { createChildEras, type RememberedEras } from './childEras.js';
 import { createChildPool, type ChildKey, type ChildPool } from './childPool.js';
 import { openDataDir, toChildCommand, type CommandPlaces } from './childCommand.js';
 import { lockDataDir } from './dataDirLock.js';
@@ -28,6 +29,8 @@ export interface StdioUpstreamOptions {
   readonly mode: ServiceMode;
   readonly places: CommandPlaces & { readonly stateDir: string };
   readonly log: Logger;
+  /** Where verdicts on the service's command are kept; absent: in memory. */
+  readonly eras?: RememberedEras;
 }
 
 export interface StdioUpstream extends Upstream {
@@ -52,6 +55,7 @@ export function createStdioUpstream(options: StdioUpstreamOptions): StdioUpstrea
   });
   const isolation = mode === 'dynamic' && stdio.isolation === 'shared' ? 'per-instance' : stdio.isolation;
   let childCount = 0;
+  const eras = createChildEras(stdio.protocol, options.eras ?? null);
   /** What instances became a moment ago, for calls that still come with what they were. */
   const revisions = new LRUCache<string, ResolvedInstance>({ max: 10_000, ttl: revisionMsMax });
   const takeRequest = createRequestBudget(definition.limits);
@@ -62,7 +66,7 @@ export function createStdioUpstream(options: StdioUpstreamOptions): StdioUpstrea
     terms: ConnectionTerms,
     isShared: boolean,
     directory: string,
-    eras: readonly Era[],
+    erasToTry: readonly Era[],
   ): Promise<McpChild> => {
     const { instance } = terms;
     const dataDir = openDataDir(places.instanceDataDir, directory);
@@ -73,7 +77,7 @@ export function createStdioUpstream(options: StdioUpstreamOptions): StdioUpstrea
         command,
         mark: marks.markOf(++childCount),
         client: isShared ? sharedTerms : terms.client,
-        eras,
+        eras: erasToTry,
         startupTimeoutMs: stdio.startupTimeoutMs,
         inFlightMax: inFlightMaxPerChild,
         responseBytesMax: definition.limits.maxResponseBytes,
@@ -93,15 +97,28 @@ export function createStdioUpstream(options: StdioUpstreamOptions): StdioUpstrea
     refuseOldRevision(terms.instance, revisions.get(terms.instance.id));
     // Two children must not write the same files, so a service that keeps some has one child for an instance, whatever
     // its clients declare; the server is told of no client capability then, and asks nothing.
-    const eras = erasToTry(stdio.protocol, terms.preferredEra);
-    const isShared = isolation !== 'per-session' && (keepsFiles || !canBeAsked(terms.client));
-    const key = toKey(terms, isShared, isolation === 'shared');
-    const directory = isolation === 'shared' ? `shared-${definition.name}` : terms.instance.id;
+    const { preferredEra } = terms;
+    const isForAll = isolation === 'shared';
+    const directory = isForAll ? `shared-${definition.name}` : terms.instance.id;
+    const placeFor = (era: Era | null): { key: ChildKey; isShared: boolean } => {
+      const isShared =
+        isolation !== 'per-session' && (keepsFiles || era === 'modern' || !canBeAsked(terms.client));
+      // A client finds its own era where the server speaks both, unless there can be one child only.
+      const suffix = keepsFiles || isForAll ? '' : (era ?? `asked-in-${preferredEra}`);
+      return { key: toKey(terms, isShared, isForAll, suffix), isShared };
+    };
+    const known = eras.choose(preferredEra);
+    const { key, isShared } = placeFor(known);
     const child = await abortable(
-      pool.get(key, () => start(terms, isShared, directory, eras)),
+      pool.get(key, () => start(terms, isShared, directory, eras.toTry(preferredEra))),
       signal,
     );
-    return child.connect();
+    if (known === child.era) return child.connect();
+    eras.learn({ [child.era]: true, ...Object.fromEntries(child.refusedEras.map((era) => [era, false])) });
+    const place = placeFor(child.era);
+    // A child that was told of one client's capabilities stays that client's.
+    if (place.isShared !== isShared) return child.connect();
+    return (pool.file(key.key, place.key) ?? child).connect();
   };
 
   return {
@@ -118,7 +135,7 @@ export function createStdioUpstream(options: StdioUpstreamOptions): StdioUpstrea
       const key: ChildKey = { key: name, instanceId: instance.id, userId: instance.userId, revision };
       const connectOnce = async () => {
         const child = await abortable(
-          pool.get(key, () => start(terms, true, name, erasToTry(stdio.protocol, terms.preferredEra))),
+          pool.get(key, () => start(terms, true, name, eras.toTry(terms.preferredEra))),
           signal,
         );
         return child.connect();
@@ -186,16 +203,16 @@ function toRevision({ id, epoch, credentialRevision, overridesRevision }: Resolv
   return `${id}/${epoch}/${credentialRevision}/${overridesRevision}`;
 }
 
-function erasToTry(protocol: StdioDefinition['protocol'], preferred: Era): readonly Era[] {
-  if (protocol !== 'auto') return [protocol];
-  return preferred === 'modern' ? ['modern', 'legacy'] : ['legacy', 'modern'];
-}
-
-function toKey({ instance, sessionId }: ConnectionTerms, isShared: boolean, isForAll: boolean): ChildKey {
+function toKey(
+  { instance, sessionId }: ConnectionTerms,
+  isShared: boolean,
+  isForAll: boolean,
+  suffix: string,
+): ChildKey {
   if (isShared && isForAll) return { key: 'shared', instanceId: null, userId: null, revision: null };
   const { id, userId } = instance;
   const revision = toRevision(instance);
-  const key = isShared ? revision : `${revision}/${sessionId ?? 'requests'}`;
+  const key = `${revision}/${suffix}${isShared ? '' : `/${sessionId ?? 'requests'}`}`;
   return { key, instanceId: id, userId, revision };
 }
 
