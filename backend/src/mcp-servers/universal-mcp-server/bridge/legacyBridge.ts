@@ -37,6 +37,8 @@ export interface LegacyBridge {
   notification(from: LegacyRequest, notification: JsonRpcNotification): void;
   /** @throws AppError SESSION_NOT_FOUND, INVALID_REQUEST */
   response(from: LegacyRequest, response: JsonRpcResponse): void;
+  /** The revision that the session settled on. @throws AppError SESSION_NOT_FOUND, INVALID_REQUEST */
+  revisionOf(from: LegacyRequest): string;
   /** @throws AppError SESSION_NOT_FOUND, INVALID_REQUEST, CONFLICT when the session has a stream already. */
   openStream(from: LegacyRequest, accept: () => ReplyStream): void;
   /** @throws AppError SESSION_NOT_FOUND, INVALID_REQUEST */
@@ -180,6 +182,7 @@ export function createLegacyBridge(ctx: BridgeContext, rooms: InstanceRooms): Le
         log.debug('a response of the client answers nothing', { instance: from.instance.id });
       }
     },
+    revisionOf: (from) => findSession(from).revision,
     openStream(from, accept) {
       const session = findSession(from);
       if (session.hasStream) {

@@ -23,6 +23,7 @@ export type SendToClient = (message: JsonRpcNotification | JsonRpcRequest) => vo
 
 export class LegacySession implements OpenThing {
   readonly uuid: string;
+  readonly revision: string;
   readonly held: HeldConnection;
   /** Calls under way, by the client's own request id. */
   readonly calls = new Map<JsonRpcId, AbortController>();
@@ -42,6 +43,7 @@ export class LegacySession implements OpenThing {
     this.#ctx = ctx;
     this.#instance = instance;
     this.uuid = settled.uuid;
+    this.revision = settled.client.protocolVersion;
     this.held = new HeldConnection({
       upstream: ctx.upstream,
       openValues: ctx.openValues,

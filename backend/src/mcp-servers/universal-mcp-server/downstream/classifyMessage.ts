@@ -7,6 +7,7 @@ import {
   isJsonObject,
   shapeOf,
   type JsonObject,
+  type JsonRpcId,
   type JsonRpcNotification,
   type JsonRpcRequest,
   type JsonRpcResponse,
@@ -85,6 +86,12 @@ function classifyRequest(
   if (!isModernClaim(claimed)) throw unsupported(typeof claimed === 'string' ? claimed : '', modernRevisions);
   refuseMissingHeaders(message, headers);
   return { kind: 'modernRequest', message };
+}
+
+/** The id under which to answer a body that may be refused; null for what is no request. */
+export function idOf(body: unknown): JsonRpcId | null {
+  const id = isJsonObject(body) && typeof body['method'] === 'string' ? body['id'] : null;
+  return typeof id === 'string' || typeof id === 'number' ? id : null;
 }
 
 /** A legacy client's header, where it sends one, must name a revision that we speak. */

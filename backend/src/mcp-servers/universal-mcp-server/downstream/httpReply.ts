@@ -84,7 +84,11 @@ export function openEventStream({ response, onStream }: HttpReplyOptions): Reply
   return toStream(response, goneSignal(response));
 }
 
-export function sendJson(response: ServerResponse, message: JsonRpcResponse, form: ReplyForm): void {
+export function sendJson(
+  response: ServerResponse,
+  message: JsonRpcResponse | readonly JsonRpcResponse[],
+  form: ReplyForm,
+): void {
   const body = JSON.stringify(message);
   const headers: Record<string, string | number> = {
     'content-type': 'application/json',

@@ -9,9 +9,10 @@ import type { BridgeContext, RequestOrigin } from '../bridge/bridgeContext.js';
 import { toFailureReply } from '../bridge/failureReply.js';
 import type { LegacyBridge, LegacyRequest } from '../bridge/legacyBridge.js';
 import type { ModernBridge } from '../bridge/modernBridge.js';
-import { isJsonObject, type JsonRpcId } from '../protocol/jsonRpc.js';
+import type { JsonRpcId } from '../protocol/jsonRpc.js';
 import { eraOf } from '../protocol/revisions.js';
-import { classifyMessage, refuseUnknownRevision } from './classifyMessage.js';
+import { answerBatch } from './batch.js';
+import { classifyMessage, idOf, refuseUnknownRevision } from './classifyMessage.js';
 import { createHttpReply, openEventStream, sendJson } from './httpReply.js';
 import { readJsonBody } from './readJsonBody.js';
 
@@ -29,6 +30,7 @@ export type AnswerMcp = (
 ) => Promise<void>;
 
 export function createMcpEndpoint({ ctx, legacy, modern, onStream }: McpEndpointOptions): AnswerMcp {
+  const batches = { ctx, legacy, onStream };
   const post = async (
     from: LegacyRequest,
     request: IncomingMessage,
@@ -38,6 +40,7 @@ export function createMcpEndpoint({ ctx, legacy, modern, onStream }: McpEndpoint
     try {
       refuseUnacceptable(request, ['application/json', 'text/event-stream']);
       const body = await readJsonBody(request, ctx.definition.limits.maxRequestBytes);
+      if (Array.isArray(body)) return await answerBatch(batches, from, body, request, response);
       id = idOf(body);
       const classified = classifyMessage(body, {
         protocolVersion: headerOf(request, 'mcp-protocol-version'),
@@ -112,9 +115,4 @@ function refuseUnacceptable(
   throw new AppError('NOT_ACCEPTABLE', 'the Accept header leaves out what may come', {
     publicDetail: `Accept has to list ${types.join(' and ')}.`,
   });
-}
-
-function idOf(body: unknown): JsonRpcId | null {
-  const id = isJsonObject(body) && typeof body['method'] === 'string' ? body['id'] : null;
-  return typeof id === 'string' || typeof id === 'number' ? id : null;
 }
