@@ -19,6 +19,8 @@ export interface StdioDefinition {
   readonly startupTimeoutMs: number;
   readonly maxProcesses: number;
   readonly maxPerUser: number;
+  /** Data that one process may hold. */
+  readonly memoryBytes: number;
   readonly protocol: ProtocolChoice;
 }
 

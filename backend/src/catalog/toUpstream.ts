@@ -40,6 +40,7 @@ export function toStdioDefinition(stdio: StdioConfig, reading: ConfigReading): S
     startupTimeoutMs: stdio.startupTimeoutMs,
     maxProcesses: stdio.maxProcesses,
     maxPerUser: stdio.maxPerUser,
+    memoryBytes: toBytes(stdio.memory),
     protocol: stdio.protocol,
   };
 }
@@ -63,7 +64,6 @@ export function toDockerDefinition(docker: DockerConfig, reading: ConfigReading)
   const env: TemplatedMap = reading.toMap(docker.env, '/docker/env', 'environment');
   warnOfSecretArguments(docker.command, '/docker/command', reading);
   refuseSharedTemplates(docker.isolation, [command, Object.values(env)], '/docker/isolation', reading);
-  const [, amount = '256', unit = 'm'] = /^(\d+)([mg])$/.exec(docker.memory) ?? [];
   return {
     image: docker.image,
     pull: docker.pull,
@@ -85,7 +85,7 @@ export function toDockerDefinition(docker: DockerConfig, reading: ConfigReading)
     capDrop: docker.capDrop,
     securityOpt: docker.securityOpt,
     tmpfs: docker.tmpfs,
-    memoryBytes: Number(amount) * (unit === 'g' ? 1_073_741_824 : 1_048_576),
+    memoryBytes: toBytes(docker.memory),
     cpus: docker.cpus,
     pidsLimit: docker.pidsLimit,
     isolation: docker.isolation,
@@ -117,4 +117,9 @@ function refuseSharedTemplates(
   if (isolation === 'shared' && values.flat().some((value) => typeof value !== 'string')) {
     reading.refuse(pointer, 'cannot be shared: env or args take values that belong to one user');
   }
+}
+
+/** `512m`, `2g`: the schema lets nothing else pass. */
+function toBytes(size: string): number {
+  return Number.parseInt(size, 10) * (size.endsWith('g') ? 1_073_741_824 : 1_048_576);
 }

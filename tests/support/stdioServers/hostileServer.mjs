@@ -1,7 +1,7 @@
 // A small MCP server over stdio (revision 2025-11-25) whose tools misbehave on request. No dependency, quick to start.
 // Arguments: --silent (never answers), --banner (prints text before it speaks), --crash (ends at once), --refuse.
 import { spawn } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { appendFileSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 
 const flags = new Set(process.argv.slice(2));
@@ -57,6 +57,16 @@ const tools = {
       if (!process.stderr.write(chunk)) await new Promise((resolve) => process.stderr.once('drain', resolve));
     }
     return text('flooded');
+  },
+  // Holds more and more until it may not.
+  eat: () => {
+    const kept = [];
+    for (;;) kept.push(Buffer.alloc(16 * 1024 * 1024, 1));
+  },
+  // Leaves a line behind, so that it is seen from outside how often it ran.
+  append: ({ file, line }) => {
+    appendFileSync(file, `${line}\n`);
+    return text(line);
   },
   // A grandchild in a session of its own that ignores TERM; its pid goes into the file that is named.
   doubleFork: ({ pidFile }) => {

@@ -8,6 +8,7 @@ import {
   headerMapSchema,
   isolationSchema,
   jsonPointerSchema,
+  memorySize,
   protocolSchema,
   queryMapSchema,
   valueSchema,
@@ -174,6 +175,7 @@ export const stdioSchema = z
     startupTimeoutMs: z.int().min(100).max(300_000).default(15_000),
     maxProcesses: z.int().min(1).max(10_000).default(50),
     maxPerUser: z.int().min(1).max(1_000).default(3),
+    memory: memorySize('2g').describe('Data that one process of the server may hold.'),
     protocol: protocolSchema,
     egress: egressSchema
       .prefault({})
@@ -270,10 +272,7 @@ export const dockerSchema = z
         'must include no-new-privileges:true and switch nothing off',
       ),
     tmpfs: z.array(z.string().regex(/^\//, 'must be an absolute path')).max(20).default(['/tmp']),
-    memory: z
-      .string()
-      .regex(/^[1-9]\d*[mg]$/, 'must be a number and m or g, as 256m')
-      .default('256m'),
+    memory: memorySize('256m'),
     cpus: z.number().positive().max(64).default(0.5),
     pidsLimit: z.int().min(1).max(10_000).default(128),
     ...processLimits,

@@ -128,3 +128,10 @@ export const protocolSchema = z.enum(['auto', 'legacy', 'modern']).default('auto
 export const jsonPointerSchema = z
   .string()
   .regex(/^(?:\/(?:[^~/]|~[01])*)*$/, 'must be a JSON pointer, as /data/id');
+
+/** Bytes as `512m` or `2g`. */
+export const memorySize = (byDefault: string) =>
+  z
+    .string()
+    .regex(/^[1-9]\d*[mg]$/, 'must be a number and m or g, as 256m')
+    .default(byDefault);

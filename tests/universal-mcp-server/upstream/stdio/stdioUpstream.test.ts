@@ -220,6 +220,19 @@ describe('a stdio upstream', () => {
     expect(await attempt({ protocol: 'modern' })).toBe('UPSTREAM_FAILED');
   });
 
+  it('R10 ends a child alone that wants more memory than it may have', async () => {
+    const { upstream } = anUpstream({ memoryBytes: 256 * 1024 * 1024 });
+    const hungry = await upstream.connect(termsOf(), never);
+    const sibling = await upstream.connect(termsOf({ id: 'instance-b', userId: 'user-b' }), never);
+    const [eaten, ...echoed] = await Promise.all([
+      codeOf(call(hungry, 'eat')),
+      ...['a', 'b', 'c'].map(async (text) => textOf(await call(sibling, 'echo', { text }))),
+    ]);
+    expect([eaten, ...echoed]).toEqual(['UPSTREAM_FAILED', 'a', 'b', 'c']);
+    const again = await upstream.connect(termsOf(), never);
+    expect(textOf(await call(again, 'echo', { text: 'anew' }))).toBe('anew');
+  });
+
   it('R10 leaves a child alone for a while that crashed five times within a minute', async () => {
     const { upstream } = anUpstream({ args: [...(aHostileService().stdio?.args ?? []), '--crash'] });
     for (let crash = 0; crash < 5; crash += 1) await codeOf(upstream.connect(termsOf(), never));
@@ -237,6 +250,7 @@ describe('a stdio upstream', () => {
     const { upstream } = anUpstream();
     const before = await upstream.connect(termsOf({ credentialRevision: 1 }), never);
     const starting = upstream.connect(termsOf({ credentialRevision: 2 }), never);
+    await waitUntil('it starts', () => upstream.counts().starting === 1);
     upstream.forget('instance-a', termsOf({ credentialRevision: 2 }).instance);
     const now = await starting;
     expect(textOf(await call(now, 'echo', { text: 'lives' }))).toBe('lives');
@@ -249,6 +263,7 @@ describe('a stdio upstream', () => {
   it('A05 gives nobody a child that was ended while it started', async () => {
     const { upstream } = anUpstream();
     const starting = codeOf(upstream.connect(termsOf(), never));
+    await waitUntil('it starts', () => upstream.counts().starting === 1);
     upstream.forget('instance-a', null);
     expect(await starting).toBe('UPSTREAM_UNREACHABLE');
     expect(textOf(await call(await upstream.connect(termsOf(), never), 'echo', { text: 'new' }))).toBe('new');

@@ -29,7 +29,7 @@ export interface CreateUpstreamOptions {
 /** @throws AppError CONFIG_INVALID for a kind that has no upstream yet. */
 export async function createUpstream(
   definition: ServiceDefinition,
-  { config, log, recordState }: CreateUpstreamOptions,
+  { config, log, recordState, eras, eraKeys }: CreateUpstreamOptions,
 ): Promise<KindUpstream> {
   const { paths, projectRoot, publicUrl, service } = config;
   switch (definition.kind) {
@@ -43,7 +43,9 @@ export async function createUpstream(
       const { stateDir, instanceDataDir, packagesDir } = paths;
       const places = { stateDir, instanceDataDir, packagesDir, projectRoot, inheritedEnv: readReferencedEnv };
       const mode = service?.mode ?? 'shared';
-      return { kind: 'stdio', upstream: createStdioUpstream({ definition, mode, places, log }) };
+      const remembered = { registry: eras, key: () => eraKeys.ofCommand(...commandOf(definition)) };
+      const options = { definition, mode, places, log, eras: remembered };
+      return { kind: 'stdio', upstream: createStdioUpstream(options) };
     }
     case 'sse':
     case 'streamable-http':
@@ -53,4 +55,14 @@ export async function createUpstream(
         `services of kind ${definition.kind} are not offered in this release`,
       );
   }
+}
+
+/** What a command speaks does not hang on who is served: one verdict for all instances, by the command as declared. */
+function commandOf({ name, stdio }: ServiceDefinition): Parameters<EraKeys['ofCommand']> {
+  const { command = name, args = [], package: reference = null } = stdio ?? {};
+  const nobody = { id: '', service: name, credentialRevision: 0, overridesRevision: 0 };
+  return [
+    { command, args: args.map((arg) => JSON.stringify(arg)), version: reference?.version ?? null },
+    nobody,
+  ];
 }

@@ -50,7 +50,8 @@ export function toChildCommand(
     .map((template) => renderValue(template, filled, 'argument'))
     .filter((value) => value !== null);
   const cwd = stdio.cwd === null ? dataDir : (renderValue(stdio.cwd, filled, 'argument') ?? dataDir);
-  if (stdio.package?.registryType !== 'npm') return { file: stdio.command, args, env, cwd };
+  if (stdio.package?.registryType !== 'npm')
+    return { file: stdio.command, args, env, cwd, memoryBytes: stdio.memoryBytes };
   const script = findPackageBin(stdio.command, stdio.package, places);
-  return { file: process.execPath, args: [script, ...args], env, cwd };
+  return { file: process.execPath, args: [script, ...args], env, cwd, memoryBytes: stdio.memoryBytes };
 }

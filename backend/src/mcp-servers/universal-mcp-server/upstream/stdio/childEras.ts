@@ -13,10 +13,12 @@ export interface ChildEras {
   /** The eras to try, in order. */
   toTry(preferred: Era): readonly Era[];
   learn(facts: Partial<EraFacts>): void;
+  /** Reads once what was written down before this process started; failing changes nothing. */
+  recall(): Promise<void>;
 }
 
 export interface RememberedEras {
-  readonly registry: Pick<EraRegistry, 'known' | 'note'>;
+  readonly registry: Pick<EraRegistry, 'known' | 'note' | 'find'>;
   /** @throws AppError SEALED */
   readonly key: () => EraKey;
 }
@@ -26,6 +28,20 @@ export function createChildEras(protocol: ProtocolChoice, remembered: Remembered
     modern: protocol === 'auto' ? null : protocol === 'modern',
     legacy: protocol === 'auto' ? null : protocol === 'legacy',
     legacyTransport: null,
+  };
+  let recalled: Promise<void> | null = null;
+  const recall = async (): Promise<void> => {
+    if (remembered === null || protocol !== 'auto') return;
+    try {
+      await remembered.registry.find(
+        remembered.key(),
+        'modern',
+        nothingNew,
+        AbortSignal.timeout(recallMsMax),
+      );
+    } catch {
+      // Nothing was written down, or it cannot be read now: the next child tells.
+    }
   };
   const choose = (preferred: Era): Era | null => {
     const known =
@@ -40,6 +56,7 @@ export function createChildEras(protocol: ProtocolChoice, remembered: Remembered
   };
 
   return {
+    recall: () => (recalled ??= recall()),
     choose,
     toTry(preferred) {
       if (protocol !== 'auto') return [protocol];
@@ -53,3 +70,8 @@ export function createChildEras(protocol: ProtocolChoice, remembered: Remembered
     },
   };
 }
+
+const recallMsMax = 1_000;
+
+/** A child is asked when it is started, not before. */
+const nothingNew = (): Promise<EraFacts> => Promise.reject(new Error('not asked here'));

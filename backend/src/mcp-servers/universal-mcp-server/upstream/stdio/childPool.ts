@@ -1,7 +1,8 @@
 /**
  * Which children there are and for whom: one start at a time for a key, no more than the service and each user may have,
- * the least recently used idle one gives way, idle and old ones are ended, and what keeps crashing is left alone for a
- * while (R10). A key stands for one instance at one credential and overrides revision, and for one session where the
+ * the least recently used idle one gives way, idle and old ones are ended, and what keeps crashing is started later and
+ * later, then left alone for a while (R10).
+ * A key stands for one instance at one credential and overrides revision, and for one session where the
  * child cannot be shared.
  */
 import { AppError } from '../../../../errors/appError.js';
@@ -15,6 +16,10 @@ export interface ChildPoolOptions {
   readonly lifetimeMsMax?: number;
   /** A monotonic clock in ms. */
   readonly now?: () => number;
+  /** Bytes that this host has left for another process. */
+  readonly freeBytes?: () => number;
+  /** Between 0 and 1. */
+  readonly random?: () => number;
 }
 
 export interface ChildKey {
@@ -59,6 +64,8 @@ interface Entry {
 
 const crashesMax = 5;
 const crashWindowMs = 60_000;
+/** Below this a child is started only in the place of another. */
+const freeBytesMin = 128 * 1024 * 1024;
 const day = 24 * 60 * 60_000;
 
 export function createChildPool(options: ChildPoolOptions): ChildPool {
@@ -68,6 +75,8 @@ export function createChildPool(options: ChildPoolOptions): ChildPool {
     idleTimeoutMs,
     lifetimeMsMax = day,
     now = () => performance.now(),
+    freeBytes = () => process.availableMemory(),
+    random = Math.random,
   } = options;
   const entries = new Map<string, Entry>();
   const stopping = new Set<Promise<unknown>>();
@@ -139,7 +148,11 @@ export function createChildPool(options: ChildPoolOptions): ChildPool {
     const { userId } = key;
     if (userId !== null) makeRoom((entry) => entry.key.userId === userId, perUserMax, 'user');
     makeRoom(() => true, childrenMax, 'service');
-    const entry: Entry = { key, starting: start(), child: null, startedAt: now(), usedAt: now() };
+    // Where the host is nearly full the service has as many children as it has now, or one less.
+    if (freeBytes() < freeBytesMin) makeRoom(() => true, Math.max(1, entries.size), 'host');
+    const waitMs = backoffMs(recentCrashes(key.key).length, random());
+    const starting = waitMs === 0 ? start() : delay(waitMs).then(start);
+    const entry: Entry = { key, starting, child: null, startedAt: now(), usedAt: now() };
     entries.set(key.key, entry);
     void follow(entry);
     return entry;
@@ -214,3 +227,14 @@ export function createChildPool(options: ChildPoolOptions): ChildPool {
     },
   };
 }
+
+/**
+ * How long a start waits after so many crashes within the window: not at all after the first, then twice as long each
+ * time, half of it by chance, so that the children of many instances do not come back at once.
+ */
+function backoffMs(crashCount: number, chance: number): number {
+  if (crashCount < 2) return 0;
+  return 250 * 2 ** (crashCount - 2) * (0.5 + chance / 2);
+}
+
+const delay = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));

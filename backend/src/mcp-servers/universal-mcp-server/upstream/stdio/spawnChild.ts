@@ -1,7 +1,8 @@
 /**
  * Starts a child in a process group of its own, with exactly the environment it is given, and ends the whole tree:
  * TERM, a grace period, then KILL for whatever is left of it (F11). A child cannot outlive this process: the kernel
- * kills it with its parent where `setpriv` is there, and `ownershipMark` finds the rest.
+ * kills it with its parent where `setpriv` is there, and `ownershipMark` finds the rest. What it may hold is limited
+ * where `prlimit` is there, so that a child out of memory ends alone (R10).
  */
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
@@ -13,6 +14,8 @@ export interface ChildCommand {
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   readonly cwd: string;
+  /** Data that each of its processes may hold: the heap and private mappings (getrlimit(2), RLIMIT_DATA). */
+  readonly memoryBytes: number;
 }
 
 export interface ChildExit {
@@ -35,7 +38,10 @@ export interface Child {
 export const stopGraceMs = 2_000;
 
 export function spawnChild(command: ChildCommand, mark: string, graceMs = stopGraceMs): Child {
-  const bound = setpriv === null ? [] : [setpriv, '--pdeathsig', 'KILL', '--'];
+  const bound = [
+    ...(prlimit === null ? [] : [prlimit, `--data=${command.memoryBytes}`, '--']),
+    ...(setpriv === null ? [] : [setpriv, '--pdeathsig', 'KILL', '--']),
+  ];
   const [file = command.file, ...args] = [...bound, command.file, ...command.args];
   const child: ChildProcessByStdio<Writable, Readable, Readable> = spawn(file, args, {
     cwd: command.cwd,
@@ -93,6 +99,8 @@ const delay = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 
 /** util-linux's setpriv, which has the kernel kill a child whose parent died; null where it is not installed. */
 const setpriv = findExecutable(['/usr/bin/setpriv', '/bin/setpriv']);
+
+const prlimit = findExecutable(['/usr/bin/prlimit', '/bin/prlimit']);
 
 function findExecutable(paths: readonly string[]): string | null {
   for (const path of paths) {

@@ -93,6 +93,7 @@ export function createStdioUpstream(options: StdioUpstreamOptions): StdioUpstrea
   };
 
   const connect = async (terms: ConnectionTerms, signal: AbortSignal) => {
+    if (eras.choose(terms.preferredEra) === null) await eras.recall();
     signal.throwIfAborted();
     refuseOldRevision(terms.instance, revisions.get(terms.instance.id));
     // Two children must not write the same files, so a service that keeps some has one child for an instance, whatever
