@@ -130,6 +130,7 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
   };
   const rooms = createInstanceRooms(ctx);
   const legacy = createLegacyBridge(ctx, rooms);
+  const modern = createModernBridge(ctx, rooms);
   const onStream = (response: ServerResponse): void => {
     lifecycle.markStream(response);
     metrics.openStreams.inc();
@@ -174,7 +175,7 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
     answerMcp: createMcpEndpoint({
       ctx,
       legacy,
-      modern: createModernBridge(ctx, rooms),
+      modern,
       onStream,
     }),
     answerRest: await createRest(ctx, rooms, kindUpstream),
@@ -193,6 +194,7 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
       }
     },
     async close() {
+      modern[Symbol.dispose]();
       rooms[Symbol.dispose]();
       await kindUpstream.upstream[Symbol.asyncDispose]();
       await eras[Symbol.asyncDispose]();

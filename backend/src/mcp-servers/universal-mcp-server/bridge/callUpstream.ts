@@ -17,6 +17,7 @@ import {
   toFailedOutcome,
   toOutcome,
 } from './callAccount.js';
+import { CallDeadline } from './callDeadline.js';
 import type { InstanceRoom } from './instanceRooms.js';
 import { showList } from './shownLists.js';
 import type { Reply } from './reply.js';
@@ -53,13 +54,14 @@ export async function callUpstream(
   let startedAt = performance.now();
   const controller = new AbortController();
   const stopWatching = client.onGone(() => controller.abort(new CallerGone('the client is gone')));
-  const deadline = setTimeout(
-    () =>
-      controller.abort(
-        new AppError('UPSTREAM_TIMEOUT', `no answer within ${definition.limits.timeoutMs} ms`),
-      ),
-    definition.limits.timeoutMs,
+  const { timeoutMs } = definition.limits;
+  const deadline = new CallDeadline(timeoutMs, () =>
+    controller.abort(new AppError('UPSTREAM_TIMEOUT', `no answer within ${timeoutMs} ms`)),
   );
+  const listener: RequestListener = {
+    onNotification: (notification) => call.listener.onNotification(notification),
+    onServerRequest: (question) => deadline.whileAsked(call.listener.onServerRequest(question)),
+  };
   room.calls.add(controller);
   call.onStart?.(controller);
   const callId = ctx.newId();
@@ -80,7 +82,7 @@ export async function callUpstream(
         return unknownTool(request, tool);
       }
     }
-    const response = await send(call, sent, connection, controller.signal);
+    const response = await send({ ...call, listener }, sent, connection, controller.signal);
     recordOutcome(ctx, request.method, startedAt, toOutcome(callId, response), errorTypeOf(response));
     if ('error' in response) return response;
     return { ...response, result: showList(ctx, room, instance, request, response.result) };
@@ -91,7 +93,7 @@ export async function callUpstream(
       metrics.auditWriteFailures.inc();
     throw error;
   } finally {
-    clearTimeout(deadline);
+    deadline.clear();
     stopWatching();
     room.calls.delete(controller);
     room.limits.endCall();

@@ -13,6 +13,8 @@ export interface InstanceLimits {
   /** Begins a call; the caller has to end it. @throws AppError RATE_LIMIT_EXCEEDED when too many are under way. */
   beginCall(): void;
   endCall(): void;
+  /** Counts a call again that had ended its count while it waited for its client; it is under way, so never refused. */
+  resumeCall(): void;
   readonly callsUnderWay: number;
 }
 
@@ -58,6 +60,9 @@ export function createInstanceLimits(
     },
     endCall() {
       callsUnderWay -= 1;
+    },
+    resumeCall() {
+      callsUnderWay += 1;
     },
     get callsUnderWay() {
       return callsUnderWay;

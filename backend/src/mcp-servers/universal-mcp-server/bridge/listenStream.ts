@@ -1,8 +1,10 @@
 /**
  * One `subscriptions/listen` of a modern client, fed by what the legacy upstream says of changed lists and resources (MCP
- * 2026-07-28, "Subscriptions"). It has a connection of its own, so that resource subscriptions are counted with it.
+ * 2026-07-28, "Subscriptions"). It has a connection of its own, so that resource subscriptions are counted with it, to the
+ * same upstream as the calls of its client.
  */
 import type { SealedInstance } from '../../../services/instanceResolver.js';
+import { envelope } from '../protocol/envelope.js';
 import {
   isJsonObject,
   type JsonObject,
@@ -11,11 +13,10 @@ import {
 } from '../protocol/jsonRpc.js';
 import type { ServerTerms, UpstreamConnection } from '../upstream/upstream.js';
 import type { BridgeContext } from './bridgeContext.js';
-import { HeldConnection } from './heldConnection.js';
+import { HeldConnection, type HeldConnectionOptions } from './heldConnection.js';
 import type { OpenThing } from './instanceRooms.js';
-import { bridgeTerms, refuseToBeAsked } from './modernConversation.js';
+import { refuseToBeAsked } from './modernLane.js';
 import type { ReplyStream } from './reply.js';
-import { envelope } from '../protocol/envelope.js';
 
 export interface ListenFilter {
   readonly toolsListChanged?: boolean;
@@ -72,8 +73,15 @@ export class ListenStream implements OpenThing {
   #honored: ListenFilter = {};
   #server: ServerTerms | null = null;
   #stream: ReplyStream | null = null;
+  #subscribed: { readonly connection: UpstreamConnection; readonly uris: readonly string[] } | null = null;
 
-  constructor(ctx: BridgeContext, instance: SealedInstance, id: JsonRpcId, filter: ListenFilter) {
+  constructor(
+    ctx: BridgeContext,
+    instance: SealedInstance,
+    id: JsonRpcId,
+    filter: ListenFilter,
+    joining: Pick<HeldConnectionOptions, 'client' | 'sessionId'>,
+  ) {
     this.#ctx = ctx;
     this.#instance = instance;
     this.#id = id;
@@ -82,8 +90,7 @@ export class ListenStream implements OpenThing {
       upstream: ctx.upstream,
       openValues: ctx.openValues,
       isKept: ctx.definition.kind !== 'api',
-      client: bridgeTerms,
-      sessionId: null,
+      ...joining,
       preferredEra: 'modern',
       background: {
         onNotification: (notification) => this.#pass(notification),
@@ -121,7 +128,7 @@ export class ListenStream implements OpenThing {
   close(): void {
     const stream = this.#stream;
     this.#stream = null;
-    this.held.close();
+    this.leave();
     if (stream === null || stream.signal.aborted) return;
     const meta = {
       [envelope.subscriptionId]: this.#id,
@@ -131,13 +138,20 @@ export class ListenStream implements OpenThing {
     stream.end();
   }
 
+  /** Leaves the upstream, which may live on for others: it hears of the end of each subscription first. */
+  leave(): void {
+    const subscribed = this.#subscribed;
+    this.#subscribed = null;
+    if (subscribed === null) return this.held.close();
+    const { connection, uris } = subscribed;
+    const ends = uris.map((uri) => settle(connection, 'resources/unsubscribe', uri));
+    void Promise.allSettled(ends).then(() => this.held.close());
+  }
+
   async #subscribe(connection: UpstreamConnection, isAgain: boolean): Promise<void> {
-    const { resourceSubscriptions = [] } = toHonored(this.#filter, connection.server.capabilities);
-    for (const uri of resourceSubscriptions) {
-      const request = { jsonrpc: '2.0', id: uri, method: 'resources/subscribe', params: { uri } } as const;
-      const listener = { onNotification() {}, onServerRequest: refuseToBeAsked };
-      await connection.request(request, listener, AbortSignal.timeout(subscribeTimeoutMs));
-    }
+    const { resourceSubscriptions: uris = [] } = toHonored(this.#filter, connection.server.capabilities);
+    for (const uri of uris) await settle(connection, 'resources/subscribe', uri);
+    this.#subscribed = uris.length === 0 ? null : { connection, uris };
     if (!isAgain) return;
     for (const kind of ['tools', 'prompts', 'resources']) {
       this.#pass({ jsonrpc: '2.0', method: `notifications/${kind}/list_changed` });
@@ -169,6 +183,13 @@ export class ListenStream implements OpenThing {
 }
 
 const subscribeTimeoutMs = 10_000;
+
+async function settle(connection: UpstreamConnection, method: string, uri: string): Promise<void> {
+  const listener = { onNotification() {}, onServerRequest: refuseToBeAsked };
+  const request = { jsonrpc: '2.0', id: uri, method, params: { uri } } as const;
+  await connection.request(request, listener, AbortSignal.timeout(subscribeTimeoutMs));
+}
+
 const rejoinAfterMs = 1_000;
 
 function isWanted({ method, params }: JsonRpcNotification, honored: ListenFilter): boolean {

@@ -1,17 +1,10 @@
 /**
  * Clients of the modern era (2026-07-28): every request stands alone and says in its `_meta` what a session would have
- * settled. Here they meet an upstream of the legacy era; `translate/modernToLegacy` holds the differences.
+ * settled. `modernCaller` takes them to an upstream of either era, `listenStream` keeps a client told of changes.
  */
 import { AppError } from '../../../errors/appError.js';
 import type { SealedInstance } from '../../../services/instanceResolver.js';
-import { envelope } from '../protocol/envelope.js';
-import {
-  isJsonObject,
-  type JsonObject,
-  type JsonRpcRequest,
-  type JsonRpcResponse,
-} from '../protocol/jsonRpc.js';
-import { isLogLevel } from '../protocol/logLevels.js';
+import type { JsonRpcRequest } from '../protocol/jsonRpc.js';
 import type { ServerTerms } from '../upstream/upstream.js';
 import type { BridgeContext, RequestOrigin } from './bridgeContext.js';
 import { callUpstream } from './callUpstream.js';
@@ -19,18 +12,15 @@ import { finishWithFailure } from './legacyBridge.js';
 import type { InstanceRoom, InstanceRooms } from './instanceRooms.js';
 import { ListenStream, parseListenFilter } from './listenStream.js';
 import { answerWithoutCredential, findServerTerms, isCredentialFailure } from './missingCredential.js';
-import {
-  ModernConversation,
-  ModernListener,
-  modernConversationName,
-  refuseToBeAsked,
-} from './modernConversation.js';
+import { createModernCaller } from './modernCaller.js';
+import { toModernPost, type ModernPost } from './modernPost.js';
+import { findConversation, type ModernConversation } from './modernConversation.js';
+import { refuseToBeAsked } from './modernLane.js';
+import { PassedListen } from './passedListen.js';
 import type { Reply, ReplyForm } from './reply.js';
 import {
   isPassedMethod,
   toDiscoverResult,
-  toLegacyRequest,
-  toModernError,
   toModernResult,
   toModernStatus,
 } from './translate/modernToLegacy.js';
@@ -40,29 +30,21 @@ export interface ModernRequest {
   readonly origin: RequestOrigin;
 }
 
-export interface ModernBridge {
+export interface ModernBridge extends Disposable {
   /** Answers every request whose envelope and headers were found right; failures are answers too. Never rejects. */
   request(from: ModernRequest, request: JsonRpcRequest, reply: Reply): Promise<void>;
 }
 
 export function createModernBridge(ctx: BridgeContext, rooms: InstanceRooms): ModernBridge {
-  const conversationOf = (room: InstanceRoom): ModernConversation => {
-    const known = room.open.get(modernConversationName);
-    if (known instanceof ModernConversation) return known;
-    const conversation = new ModernConversation(ctx);
-    room.open.set(modernConversationName, conversation);
-    return conversation;
-  };
+  const caller = createModernCaller(ctx);
 
   /** What the upstream says of itself; asked of it once, and audited, since its start may use the credential. */
   const findTerms = async (
-    from: ModernRequest,
-    request: JsonRpcRequest,
-    reply: Reply,
+    { instance, origin, request, reply }: ModernPost,
+    room: InstanceRoom,
+    conversation: ModernConversation,
   ): Promise<ServerTerms> => {
-    const room = rooms.of(from.instance);
-    const conversation = conversationOf(room);
-    const known = conversation.held.server;
+    const known = conversation.server;
     if (known !== null) return known;
     let terms: ServerTerms | null = null;
     await callUpstream(
@@ -70,14 +52,14 @@ export function createModernBridge(ctx: BridgeContext, rooms: InstanceRooms): Mo
       room,
       {
         era: 'modern',
-        instance: from.instance,
-        origin: from.origin,
+        instance,
+        origin,
         request,
         listener: { onNotification() {}, onServerRequest: refuseToBeAsked },
         connect: async (signal) => {
-          const connection = await conversation.connect(from.instance, null, signal);
+          const connection = await conversation.connect(instance, null, signal);
           terms = connection.server;
-          ctx.lists.remember(from.instance.id, 'initialize', { ...terms });
+          ctx.lists.remember(instance.id, 'initialize', { ...terms });
           return {
             ...connection,
             request: () => Promise.resolve({ jsonrpc: '2.0', id: request.id, result: {} }),
@@ -86,64 +68,46 @@ export function createModernBridge(ctx: BridgeContext, rooms: InstanceRooms): Mo
       },
       reply,
     );
-    return terms ?? (await findServerTerms(ctx, from.instance.id));
+    return terms ?? (await findServerTerms(ctx, instance.id));
   };
 
-  const pass = async (from: ModernRequest, request: JsonRpcRequest, reply: Reply): Promise<void> => {
-    const { instance } = from;
-    const meta = metaOf(request);
-    const level = meta[envelope.logLevel];
-    const logLevel = isLogLevel(level) ? level : null;
-    const capabilities = meta[envelope.clientCapabilities];
-    const listener = new ModernListener(reply, logLevel, isJsonObject(capabilities) ? capabilities : {});
-    const room = rooms.of(instance);
-    const conversation = conversationOf(room);
-    let serverInfo: JsonObject = {};
-    const response = await callUpstream(
-      ctx,
-      room,
-      {
-        era: 'modern',
-        instance,
-        origin: from.origin,
-        request: toLegacyRequest(request),
-        listener,
-        connect: async (signal) => {
-          const connection = await conversation.connect(instance, logLevel, signal);
-          serverInfo = connection.server.serverInfo;
-          return connection;
-        },
-      },
-      reply,
-    );
-    if (listener.missingCapability !== null) throw missingCapability(listener.missingCapability);
-    finishModern(request, response, serverInfo, reply);
-  };
-
-  const listen = async (from: ModernRequest, request: JsonRpcRequest, reply: Reply): Promise<void> => {
+  const listen = async (
+    post: ModernPost,
+    room: InstanceRoom,
+    conversation: ModernConversation,
+  ): Promise<void> => {
+    const { instance, request, reply } = post;
     const filter = parseListenFilter(request.params?.['notifications']);
     if (filter === null) {
       throw new AppError('INVALID_PARAMS', 'a listen request without a valid filter', {
         publicDetail: '"notifications" is required and must be a subscription filter.',
       });
     }
-    const { instance } = from;
-    const room = rooms.of(instance);
-    const listening = [...room.open.values()].filter((thing) => thing instanceof ListenStream).length;
+    const listening = [...room.open.values()].filter(
+      (thing) => thing instanceof ListenStream || thing instanceof PassedListen,
+    ).length;
     if (listening >= listenStreamsMax) {
       throw new AppError('RATE_LIMIT_EXCEEDED', 'the instance has too many listen streams', {
         retryAfterSeconds: 5,
       });
     }
-    const stream = new ListenStream(ctx, instance, request.id, filter);
+    const server = await findTerms(post, room, conversation);
     const name = `listen/${ctx.newId()}`;
+    if (conversation.era === 'modern') {
+      const passed = new PassedListen(ctx, instance, request, conversation.joining);
+      room.open.set(name, passed);
+      return passed.begin(reply.openStream(), () => {
+        room.open.delete(name);
+        passed.held.close();
+      });
+    }
+    const stream = new ListenStream(ctx, instance, request.id, filter, conversation.joining);
     room.open.set(name, stream);
     const end = (): void => {
       room.open.delete(name);
-      stream.held.close();
+      stream.leave();
     };
     try {
-      const server = await findTerms(from, request, reply);
       await stream.held.get(instance, reply.signal);
       stream.begin(reply.openStream(), server, end);
     } catch (error) {
@@ -154,15 +118,20 @@ export function createModernBridge(ctx: BridgeContext, rooms: InstanceRooms): Mo
 
   const answer = async (from: ModernRequest, request: JsonRpcRequest, reply: Reply): Promise<void> => {
     const { method, id } = request;
+    const post = toModernPost(from, request, reply);
+    const room = rooms.of(from.instance);
+    const conversation = findConversation(ctx, room, post.capabilities);
+    const done = conversation.use();
     try {
-      if (method === 'subscriptions/listen') return await listen(from, request, reply);
+      if (method === 'subscriptions/listen') return await listen(post, room, conversation);
       if (method === 'server/discover') {
-        const server = await findTerms(from, request, reply);
+        const server = await findTerms(post, room, conversation);
         return reply.finish({ jsonrpc: '2.0', id, result: toDiscoverResult(server) });
       }
-      if (!isPassedMethod(method))
+      // A modern upstream may have methods that we know nothing of; a legacy one is asked for none that it cannot have.
+      if (!isPassedMethod(method) && conversation.era !== 'modern')
         throw new AppError('METHOD_NOT_FOUND', 'a method that the revision does not have');
-      return await pass(from, request, reply);
+      return await caller.pass(post, room, conversation);
     } catch (error) {
       if (!isCredentialFailure(error)) throw error;
       const server = await findServerTerms(ctx, from.instance.id);
@@ -170,6 +139,8 @@ export function createModernBridge(ctx: BridgeContext, rooms: InstanceRooms): Mo
         return reply.finish({ jsonrpc: '2.0', id, result: toDiscoverResult(server) });
       const result = await answerWithoutCredential(ctx, from.instance.id, request, error);
       return reply.finish({ jsonrpc: '2.0', id, result: toModernResult(method, result, server.serverInfo) });
+    } finally {
+      done();
     }
   };
 
@@ -192,38 +163,13 @@ export function createModernBridge(ctx: BridgeContext, rooms: InstanceRooms): Mo
         errorType,
       });
     },
+    [Symbol.dispose]: () => caller[Symbol.dispose](),
   };
 }
 
 const listenStreamsMax = 16;
 
-function finishModern(
-  request: JsonRpcRequest,
-  response: JsonRpcResponse,
-  serverInfo: JsonObject,
-  reply: Reply,
-): void {
-  if ('error' in response) {
-    const uri = request.method === 'resources/read' ? request.params?.['uri'] : null;
-    const error = toModernError(response.error, typeof uri === 'string' ? uri : null);
-    return reply.finish({ jsonrpc: '2.0', id: request.id, error }, { status: toModernStatus(error) });
-  }
-  reply.finish({ ...response, result: toModernResult(request.method, response.result, serverInfo) });
-}
-
 /** Errors of the modern protocol have statuses of their own. */
 function toModernForm(form: ReplyForm, code: number): ReplyForm {
   return form.status === 200 ? { ...form, status: toModernStatus({ code }) } : form;
-}
-
-function missingCapability(name: string): AppError {
-  return new AppError('MISSING_CLIENT_CAPABILITY', 'the server asked for what the client did not declare', {
-    publicDetail: `The server needs a client that supports ${name}.`,
-    extensions: { requiredCapabilities: { [name]: {} } },
-  });
-}
-
-function metaOf({ params }: JsonRpcRequest): JsonObject {
-  const meta = params?.['_meta'];
-  return isJsonObject(meta) ? meta : {};
 }

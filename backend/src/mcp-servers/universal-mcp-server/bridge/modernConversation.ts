@@ -1,76 +1,158 @@
 /**
- * What the requests of modern clients of one instance share: a connection to its legacy upstream. Each request says
- * everything of itself, so there is no session; the upstream is told of no client capability, since a held call that
- * waits for the client's input is not offered yet, and asks nothing therefore.
+ * What the requests of modern clients of one instance and one set of capabilities share: connections to its upstream,
+ * which is told of exactly these capabilities, so that it asks for nothing else (spec 04, "keyed (principal, capability
+ * set)").
+ *
+ * Where a server's question names no call (one pipe for everything), a call that may be asked is alone on its connection:
+ * the next waits for it. Only when the one before waits for its client does the next get a connection of its own, so that
+ * a person who thinks holds nobody up (docs/decisions/0007).
  */
+import { AppError } from '../../../errors/appError.js';
 import type { SealedInstance } from '../../../services/instanceResolver.js';
-import type {
-  JsonObject,
-  JsonRpcNotification,
-  JsonRpcRequest,
-  JsonRpcResponse,
-} from '../protocol/jsonRpc.js';
-import { isAtLeast } from '../protocol/logLevels.js';
-import { legacyRevisions } from '../protocol/revisions.js';
-import type { ClientTerms, RequestListener, UpstreamConnection } from '../upstream/upstream.js';
+import { abortable } from '../protocol/abortable.js';
+import type { JsonObject, JsonRpcRequest, JsonRpcResponse } from '../protocol/jsonRpc.js';
+import type { Era } from '../protocol/revisions.js';
+import type { ServerTerms, UpstreamConnection } from '../upstream/upstream.js';
 import type { BridgeContext } from './bridgeContext.js';
-import { HeldConnection } from './heldConnection.js';
-import type { OpenThing } from './instanceRooms.js';
-import type { Reply } from './reply.js';
+import type { HeldCall } from './heldCall.js';
+import type { HeldConnectionOptions } from './heldConnection.js';
+import type { InstanceRoom, OpenThing } from './instanceRooms.js';
+import { ModernLane, toConversationName, toUpstreamTerms } from './modernLane.js';
+import { toLegacyCapabilities } from './translate/inputRequests.js';
 
-/** The name under which a room keeps it. */
-export const modernConversationName = 'modern';
+/** Connections of one conversation: one, and more while the calls before wait for their client. */
+const lanesMax = 4;
 
-export const bridgeTerms: ClientTerms = {
-  protocolVersion: legacyRevisions[0],
-  capabilities: {},
-  clientInfo: { name: 'portolan', version: '0.1.0' },
-};
+export interface TakenLane {
+  readonly connection: UpstreamConnection;
+  /** To be called when the call begins or ends to wait for its client: others may go on. */
+  changed(): void;
+  /** To be called once, when the call is over. */
+  release(): void;
+}
+
+/** Sets of capabilities that one instance may have conversations for; a client has one, and a user few clients. */
+const conversationsMax = 8;
+
+/**
+ * The conversation of a room for clients of these capabilities, made when there is none. One that nobody uses gives way.
+ * @throws AppError RATE_LIMIT_EXCEEDED when all there may be are in use
+ */
+export function findConversation(
+  ctx: BridgeContext,
+  room: InstanceRoom,
+  declared: JsonObject,
+): ModernConversation {
+  // An API asks nobody anything.
+  const capabilities = ctx.definition.kind === 'api' ? {} : toLegacyCapabilities(declared);
+  const name = toConversationName(capabilities);
+  const known = room.open.get(name);
+  if (known instanceof ModernConversation) return known;
+  const others = Array.from(room.open).filter(([, thing]) => thing instanceof ModernConversation);
+  if (others.length >= conversationsMax) {
+    const [idle] = others.filter(([, { usedAt }]) => usedAt < Infinity).sort(byUse);
+    if (idle === undefined) {
+      throw new AppError('RATE_LIMIT_EXCEEDED', 'an instance has clients of too many kinds', {
+        publicDetail: `Clients with ${conversationsMax} different sets of capabilities use this instance now.`,
+        retryAfterSeconds: 5,
+      });
+    }
+    room.open.delete(idle[0]);
+    idle[1].close();
+  }
+  const conversation = new ModernConversation(ctx, capabilities);
+  room.open.set(name, conversation);
+  return conversation;
+}
+
+const byUse = ([, one]: [string, OpenThing], [, other]: [string, OpenThing]): number =>
+  one.usedAt - other.usedAt;
 
 export class ModernConversation implements OpenThing {
-  readonly held: HeldConnection;
+  readonly #ctx: BridgeContext;
+  readonly #capabilities: JsonObject;
+  readonly #lanes: ModernLane[] = [];
+  readonly #waiting = new Set<() => void>();
   #usedAt = performance.now();
-  #loggingTo: UpstreamConnection | null = null;
+  #users = 0;
+  #isClosed = false;
 
-  constructor(ctx: BridgeContext) {
-    this.held = new HeldConnection({
-      upstream: ctx.upstream,
-      openValues: ctx.openValues,
-      isKept: ctx.definition.kind !== 'api',
-      client: bridgeTerms,
-      sessionId: null,
-      preferredEra: 'modern',
-      background: { onNotification() {}, onServerRequest: refuseToBeAsked },
-      restore: () => Promise.resolve(),
-    });
+  constructor(ctx: BridgeContext, capabilities: JsonObject) {
+    this.#ctx = ctx;
+    this.#capabilities = capabilities;
+    this.#addLane();
   }
 
   get usedAt(): number {
-    return this.#usedAt;
+    return this.#users > 0 ? Infinity : this.#usedAt;
   }
 
-  /**
-   * The upstream, logging enough for this request: it has one level for all, so it is set to the most talkative and each
-   * request's listener leaves out what was not asked for.
-   */
+  /** What the upstream said of itself, once it was reached. */
+  get server(): ServerTerms | null {
+    return this.#first.held.server;
+  }
+
+  /** The era that the upstream answered in, once it was reached. */
+  get era(): Era | null {
+    return this.#first.era;
+  }
+
+  /** How a stream joins the same upstream, so that it hears of what the conversation's calls change there. */
+  get joining(): Pick<HeldConnectionOptions, 'client' | 'sessionId'> {
+    return toUpstreamTerms(this.#capabilities, 0);
+  }
+
+  /** The conversation is in use until the returned function is called, so it is not put away. */
+  use(): () => void {
+    this.#users += 1;
+    return () => {
+      this.#users -= 1;
+      this.#usedAt = performance.now();
+    };
+  }
+
+  /** The connection for what is never asked about anything; a question that comes meanwhile goes to the call it can be of. */
   async connect(
     instance: SealedInstance,
     logLevel: string | null,
     signal: AbortSignal,
   ): Promise<UpstreamConnection> {
-    this.#usedAt = performance.now();
-    const connection = await this.held.get(instance, signal);
-    if (logLevel === null || this.#loggingTo === connection) return connection;
-    if (connection.server.capabilities['logging'] === undefined) return connection;
-    this.#loggingTo = connection;
-    const request = {
-      jsonrpc: '2.0',
-      id: 'level',
-      method: 'logging/setLevel',
-      params: { level: 'debug' },
-    } as const;
-    await connection.request(request, { onNotification() {}, onServerRequest: refuseToBeAsked }, signal);
-    return connection;
+    return await this.#first.connect(instance, logLevel, signal);
+  }
+
+  /**
+   * A connection for a call that may be asked.
+   * @throws AppError RATE_LIMIT_EXCEEDED when every connection has a call that waits for its client
+   */
+  async take(
+    instance: SealedInstance,
+    call: HeldCall,
+    logLevel: string | null,
+    signal: AbortSignal,
+  ): Promise<TakenLane> {
+    const connection = await this.#first.connect(instance, logLevel, signal);
+    if (connection.era === 'modern' || connection.attribution !== 'none')
+      return this.#takeLane(this.#first, call, connection);
+    for (;;) {
+      const lane = this.#findLane();
+      if (lane === null) {
+        await this.#nextChange(signal);
+        continue;
+      }
+      // Taken before it is connected, so that nobody else takes it meanwhile.
+      const taken = this.#takeLane(lane, call, connection);
+      try {
+        return { ...taken, connection: await lane.connect(instance, logLevel, signal) };
+      } catch (error) {
+        taken.release();
+        throw error;
+      }
+    }
+  }
+
+  /** A question that a server asked on a connection without saying during what. */
+  ask(question: JsonRpcRequest): Promise<JsonRpcResponse> {
+    return this.#first.ask(question);
   }
 
   onInstanceChange(now: SealedInstance | null): void {
@@ -78,38 +160,73 @@ export class ModernConversation implements OpenThing {
   }
 
   close(): void {
-    this.held.close();
+    this.#isClosed = true;
+    for (const lane of this.#lanes) lane.held.close();
+    this.#changed();
+  }
+
+  get #first(): ModernLane {
+    const [lane] = this.#lanes;
+    if (lane === undefined) throw new Error('a conversation has a connection');
+    return lane;
+  }
+
+  #addLane(): ModernLane {
+    let index = 0;
+    while (this.#lanes.some((one) => one.index === index)) index += 1;
+    const lane = new ModernLane(this.#ctx, this.#capabilities, index);
+    this.#lanes.push(lane);
+    return lane;
+  }
+
+  #takeLane(lane: ModernLane, call: HeldCall, connection: UpstreamConnection): TakenLane {
+    lane.calls.add(call);
+    return {
+      connection,
+      changed: () => this.#changed(),
+      release: () => {
+        lane.calls.delete(call);
+        if (lane.index > 0) {
+          this.#lanes.splice(this.#lanes.indexOf(lane), 1);
+          lane.held.close();
+        }
+        this.#changed();
+      },
+    };
+  }
+
+  /** The first free one, or a new one when all calls before wait for their client; null when one of them just runs. */
+  #findLane(): ModernLane | null {
+    if (this.#isClosed) throw new AppError('UPSTREAM_FAILED', 'the conversation is over');
+    const free = this.#lanes.find(({ calls }) => calls.size === 0);
+    if (free !== undefined) return free;
+    if (!this.#lanes.every(({ calls }) => [...calls].every(({ isHeld }) => isHeld))) return null;
+    if (this.#lanes.length < lanesMax) return this.#addLane();
+    throw new AppError('RATE_LIMIT_EXCEEDED', 'all connections of a conversation wait for its client', {
+      publicDetail: `${lanesMax} calls wait for input already. Answer one first.`,
+      retryAfterSeconds: 5,
+    });
+  }
+
+  async #nextChange(signal: AbortSignal): Promise<void> {
+    const { promise, resolve } = newSignal();
+    this.#waiting.add(resolve);
+    try {
+      await abortable(promise, signal);
+    } finally {
+      this.#waiting.delete(resolve);
+    }
+  }
+
+  #changed(): void {
+    for (const wake of Array.from(this.#waiting)) wake();
   }
 }
 
-/** Hears what belongs to one modern request, and remembers what its client lacked when the server asked for it. */
-export class ModernListener implements RequestListener {
-  missingCapability: string | null = null;
-  readonly #reply: Pick<Reply, 'send'>;
-  readonly #logLevel: string | null;
-  readonly #capabilities: JsonObject;
-
-  constructor(reply: Pick<Reply, 'send'>, logLevel: string | null, capabilities: JsonObject) {
-    this.#reply = reply;
-    this.#logLevel = logLevel;
-    this.#capabilities = capabilities;
-  }
-
-  onNotification(notification: JsonRpcNotification): void {
-    if (notification.method === 'notifications/message') {
-      if (this.#logLevel === null || !isAtLeast(notification.params?.['level'], this.#logLevel)) return;
-    } else if (notification.method !== 'notifications/progress') return;
-    this.#reply.send(notification);
-  }
-
-  onServerRequest(request: JsonRpcRequest): Promise<JsonRpcResponse> {
-    const capability = request.method.split('/')[0] ?? '';
-    if (this.#capabilities[capability] === undefined) this.missingCapability = capability;
-    return refuseToBeAsked(request);
-  }
-}
-
-export function refuseToBeAsked(request: JsonRpcRequest): Promise<JsonRpcResponse> {
-  const error = { code: -32601, message: 'the client cannot be asked while a call is under way' };
-  return Promise.resolve({ jsonrpc: '2.0', id: request.id, error });
+function newSignal(): { readonly promise: Promise<void>; readonly resolve: () => void } {
+  let wake: (() => void) | null = null;
+  const promise = new Promise<void>((resolve) => {
+    wake = resolve;
+  });
+  return { promise, resolve: () => wake?.() };
 }

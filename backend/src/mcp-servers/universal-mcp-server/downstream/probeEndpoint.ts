@@ -11,7 +11,7 @@ import type { InstanceResolver } from '../../../services/instanceResolver.js';
 import type { CredentialValues } from '../../../services/credentialValues.js';
 import type { WrappedDataKey } from '../../../stores/instanceLookupStore.js';
 import type { BridgeContext } from '../bridge/bridgeContext.js';
-import { bridgeTerms } from '../bridge/modernConversation.js';
+import { bridgeTerms } from '../bridge/modernLane.js';
 import { isJsonObject } from '../protocol/jsonRpc.js';
 import type { ProbeOutcome } from '../upstream/upstream.js';
 import { sendJsonBody, sendProblem } from './operations.js';

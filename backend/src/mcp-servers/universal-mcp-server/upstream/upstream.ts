@@ -75,6 +75,12 @@ export interface UpstreamConnection {
    */
   readonly isLost?: boolean;
   /**
+   * How a question of a legacy server is known to belong to one of our requests: `exact`, as it comes on that request's
+   * own stream, or `none`, as there is one pipe for everything, so that a call that may be asked has to be alone. Absent:
+   * exact, or nothing is ever asked.
+   */
+  readonly attribution?: 'exact' | 'none';
+  /**
    * Sends one request and resolves with its one response, whose id is that of the request as given. A response that says
    * `error` resolves as well. Aborting cancels upstream and rejects with the signal's reason.
    * @throws AppError UPSTREAM_TIMEOUT, UPSTREAM_UNREACHABLE, UPSTREAM_FAILED, PAYLOAD_TOO_LARGE, EXPIRED_CREDENTIALS

@@ -58,6 +58,12 @@ export function toModernResult(method: string, result: JsonObject, serverInfo: J
   };
 }
 
+/** A modern upstream's own result, as it is; but whatever it says, nobody may keep it for others (D10). */
+export function toPassedResult(result: JsonObject): JsonObject {
+  const { cacheScope } = result;
+  return cacheScope === undefined || cacheScope === 'private' ? result : { ...result, cacheScope: 'private' };
+}
+
 export function toDiscoverResult(server: ServerTerms): JsonObject {
   const { tasks: _tasks, ...capabilities } = server.capabilities;
   return toModernResult(
@@ -78,12 +84,9 @@ export function toModernError(error: JsonRpcFailure['error'], uri: string | null
       const data = isJsonObject(error.data) ? error.data : {};
       return { code: -32602, message: error.message, data: uri === null ? data : { uri, ...data } };
     }
+    // Pages to be opened are asked for in another way (`toPageRequests`); this code means nothing in the modern era.
     case -32042:
-      return {
-        code: -32603,
-        message:
-          'The server behind wants the user to open a page first, which it can only ask of clients of an older revision.',
-      };
+      return { code: -32603, message: 'The server behind wants a page to be opened first.' };
     // These speak of headers and versions between us and the upstream, which are not the client's.
     case -32020:
     case -32022:

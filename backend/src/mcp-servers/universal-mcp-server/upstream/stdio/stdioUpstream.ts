@@ -14,7 +14,13 @@ import { abortable } from '../../protocol/abortable.js';
 import { legacyRevisions, type Era } from '../../protocol/revisions.js';
 import type { ResolvedInstance } from '../../../../services/resolvedInstance.js';
 import { LRUCache } from 'lru-cache';
-import type { ClientTerms, ConnectionTerms, ProbeOutcome, Upstream } from '../upstream.js';
+import type {
+  ClientTerms,
+  ConnectionTerms,
+  ProbeOutcome,
+  Upstream,
+  UpstreamConnection,
+} from '../upstream.js';
 import { probeByListing } from '../probeByListing.js';
 import { createRequestBudget } from '../requestBudget.js';
 import { createChildEras, type RememberedEras } from './childEras.js';
@@ -114,12 +120,15 @@ export function createStdioUpstream(options: StdioUpstreamOptions): StdioUpstrea
       pool.get(key, () => start(terms, isShared, directory, eras.toTry(preferredEra))),
       signal,
     );
-    if (known === child.era) return child.connect();
+    // What a child asks names none of the requests that it has: there is one pipe.
+    const join = (one: McpChild): UpstreamConnection =>
+      isShared ? one.connect() : Object.assign(one.connect(), { attribution: 'none' as const });
+    if (known === child.era) return join(child);
     eras.learn({ [child.era]: true, ...Object.fromEntries(child.refusedEras.map((era) => [era, false])) });
     const place = placeFor(child.era);
     // A child that was told of one client's capabilities stays that client's.
-    if (place.isShared !== isShared) return child.connect();
-    return (pool.file(key.key, place.key) ?? child).connect();
+    if (place.isShared !== isShared) return join(child);
+    return join(pool.file(key.key, place.key) ?? child);
   };
 
   return {

@@ -1,0 +1,293 @@
+/**
+ * One call of a modern client onto a legacy upstream, from its first POST to its last: whichever POST waits hears its
+ * progress and logs; when the server asks, that POST is answered with the questions and the call waits for the next one.
+ * It stands as the client of `callUpstream`, so that the whole call has one intent, one outcome and one slot.
+ */
+import { AppError } from '../../../errors/appError.js';
+import {
+  isJsonObject,
+  type JsonObject,
+  type JsonRpcNotification,
+  type JsonRpcRequest,
+  type JsonRpcResponse,
+} from '../protocol/jsonRpc.js';
+import { isAtLeast } from '../protocol/logLevels.js';
+import type { RequestListener } from '../upstream/upstream.js';
+import { CallerGone } from './callAccount.js';
+import type { HeldCalls } from './heldCalls.js';
+import type { Reply } from './reply.js';
+import { findMissingCapability, isAnswerTo, toInputRequest } from './translate/inputRequests.js';
+
+/** A POST that waits for a call, with what its request said of itself. */
+export interface WaitingPost {
+  readonly reply: Pick<Reply, 'isGone' | 'onGone' | 'send'>;
+  readonly request: JsonRpcRequest;
+  readonly capabilities: JsonObject;
+  readonly logLevel: string | null;
+}
+
+export type CallAnswer =
+  | { readonly kind: 'response'; readonly response: JsonRpcResponse }
+  | {
+      readonly kind: 'input';
+      readonly inputRequests: JsonObject;
+      readonly round: number;
+      readonly until: number;
+    };
+
+interface Question {
+  readonly request: JsonRpcRequest;
+  readonly bytes: number;
+  readonly resolve: (response: JsonRpcResponse) => void;
+  readonly reject: (error: Error) => void;
+}
+
+type Ended = { readonly response: JsonRpcResponse } | { readonly error: unknown };
+
+interface Waiter {
+  readonly post: WaitingPost;
+  readonly resolve: (answer: CallAnswer) => void;
+  readonly reject: (error: unknown) => void;
+  readonly stopWatching: () => void;
+}
+
+export interface HeldCallOptions {
+  readonly id: string;
+  readonly instanceId: string;
+  readonly held: HeldCalls;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+}
+
+/** Questions that come together are asked together: a server sends them in one go, the pipe in pieces. */
+const gatherMs = 10;
+const questionsMax = 32;
+const questionBytesMax = 4 * 1024 * 1024;
+
+export class HeldCall implements RequestListener {
+  readonly id: string;
+  readonly instanceId: string;
+  readonly beganAt: number;
+  /** Ends the upstream call; set when it begins. */
+  controller: AbortController | null = null;
+  /** Told when the call begins to wait for its client, and when it no longer does. */
+  onHeld: (isHeld: boolean) => void = () => {};
+  /** What the server behind says of itself, once it was reached. */
+  serverInfo: JsonObject = {};
+  /** What the server asked for although the client had not declared it. */
+  missingCapabilities: JsonObject | null = null;
+  /** Of the questions and of an answer that nobody took yet. */
+  bytes = 0;
+  readonly #held: HeldCalls;
+  readonly #questions = new Map<string, Question>();
+  #asked = 0;
+  #round = 0;
+  #until = Infinity;
+  #waiter: Waiter | null = null;
+  #gathering: NodeJS.Timeout | null = null;
+  #ended: Ended | null = null;
+  #isHeld = false;
+  #isAbandoned = false;
+
+  constructor({ id, instanceId, held, now }: HeldCallOptions) {
+    this.id = id;
+    this.instanceId = instanceId;
+    this.#held = held;
+    this.beganAt = now();
+  }
+
+  // ── As the client of `callUpstream` ──
+
+  get isGone(): boolean {
+    return this.#isAbandoned;
+  }
+
+  /** Nobody is told: whoever abandons the call ends it through its controller. */
+  onGone(): () => void {
+    return () => {};
+  }
+
+  /** The server waits for its client, and no POST is here. */
+  get isHeld(): boolean {
+    return this.#isHeld;
+  }
+
+  /** Whether a POST is here for it. */
+  get isWaitedFor(): boolean {
+    return this.#waiter !== null;
+  }
+
+  get round(): number {
+    return this.#round;
+  }
+
+  isOverdue(now: number): boolean {
+    return this.#waiter === null && now >= this.#until;
+  }
+
+  /** Waits for what comes next: the response, or the server's questions. The POST hears what comes before it. */
+  wait(post: WaitingPost): Promise<CallAnswer> {
+    return new Promise((resolve, reject) => {
+      const stopWatching = post.reply.onGone(() => {
+        if (this.#waiter?.post === post) this.abandon();
+      });
+      this.#waiter = { post, resolve, reject, stopWatching };
+      if (post.reply.isGone) return this.abandon();
+      if (this.#ended !== null) return this.#deliver();
+      this.#setHeld(false);
+      if (this.#questions.size > 0) this.#gather();
+    });
+  }
+
+  /**
+   * Hands the client's answers on; what was not answered, or not with an answer, is asked again.
+   * @throws AppError INVALID_PARAMS when they are no answers at all
+   */
+  takeAnswers(responses: unknown): void {
+    if (responses !== undefined && !isJsonObject(responses)) {
+      throw new AppError('INVALID_PARAMS', 'inputResponses is no object', {
+        publicDetail: '"inputResponses" must be an object of answers by the keys of "inputRequests".',
+      });
+    }
+    for (const [key, { request, bytes, resolve }] of Array.from(this.#questions)) {
+      const answer = responses?.[key];
+      if (!isAnswerTo(request.method, answer)) continue;
+      this.#questions.delete(key);
+      this.bytes -= bytes;
+      resolve({ jsonrpc: '2.0', id: request.id, result: answer });
+    }
+  }
+
+  // ── As the listener of the upstream ──
+
+  onNotification(notification: JsonRpcNotification): void {
+    const post = this.#waiter?.post;
+    if (post === undefined) return;
+    const { method, params } = notification;
+    if (method === 'notifications/message') {
+      if (post.logLevel !== null && isAtLeast(params?.['level'], post.logLevel))
+        post.reply.send(notification);
+    } else if (method === 'notifications/progress') {
+      const progressToken = tokenOf(post.request);
+      if (progressToken !== undefined)
+        post.reply.send({ ...notification, params: { ...params, progressToken } });
+    }
+  }
+
+  onServerRequest(request: JsonRpcRequest): Promise<JsonRpcResponse> {
+    const refuse = (code: number, message: string): Promise<JsonRpcResponse> =>
+      Promise.resolve({ jsonrpc: '2.0', id: request.id, error: { code, message } });
+    if (this.#ended !== null || this.#isAbandoned) return refuse(-32601, 'the call is over');
+    const bytes = JSON.stringify(request).length;
+    if (this.#questions.size >= questionsMax || this.bytes + bytes > questionBytesMax)
+      return refuse(-32603, 'too much is asked of the client at once');
+    return new Promise((resolve, reject) => {
+      this.#asked += 1;
+      this.#questions.set(`input-${this.#asked}`, { request, bytes, resolve, reject });
+      this.bytes += bytes;
+      if (this.#waiter !== null) this.#gather();
+    });
+  }
+
+  // ── The end ──
+
+  /** The upstream answered. */
+  settle(response: JsonRpcResponse): void {
+    this.#end({ response });
+  }
+
+  /** The call failed here or there. */
+  fail(error: unknown): void {
+    this.#end({ error });
+  }
+
+  /** Nobody waits for the call any more: the upstream hears that it is cancelled, and nothing is kept. */
+  abandon(): void {
+    if (this.#isAbandoned) return;
+    this.#isAbandoned = true;
+    this.controller?.abort(new CallerGone('the client did not come back'));
+    this.#end({ error: new CallerGone('the client did not come back') });
+    this.#held.forget(this);
+  }
+
+  #gather(): void {
+    this.#gathering ??= setTimeout(() => {
+      this.#gathering = null;
+      this.#ask();
+    }, gatherMs);
+  }
+
+  /** Answers the POST that waits with all open questions; what its client cannot be asked is refused upstream. */
+  #ask(): void {
+    if (this.#waiter === null || this.#ended !== null) return;
+    this.#refuseUndeclared(this.#waiter.post.capabilities);
+    if (this.#questions.size === 0) return;
+    try {
+      this.#until = this.#held.keep(this);
+    } catch (error) {
+      this.controller?.abort(error);
+      return this.#end({ error });
+    }
+    this.#round += 1;
+    const inputRequests = Object.fromEntries(
+      Array.from(this.#questions, ([key, { request }]) => [key, toInputRequest(request)]),
+    );
+    const { resolve } = this.#takeWaiter();
+    this.#setHeld(true);
+    resolve({ kind: 'input', inputRequests, round: this.#round, until: this.#until });
+  }
+
+  #refuseUndeclared(declared: JsonObject): void {
+    for (const [key, { request, bytes, resolve }] of Array.from(this.#questions)) {
+      const missing = findMissingCapability(request, declared);
+      if (missing === null) continue;
+      this.missingCapabilities ??= missing;
+      this.#questions.delete(key);
+      this.bytes -= bytes;
+      const error = { code: -32601, message: 'the client did not declare this capability' };
+      resolve({ jsonrpc: '2.0', id: request.id, error });
+    }
+  }
+
+  #end(ended: Ended): void {
+    if (this.#ended !== null) return;
+    this.#ended = ended;
+    this.#setHeld(false);
+    if (this.#gathering !== null) clearTimeout(this.#gathering);
+    for (const { reject } of this.#questions.values()) reject(new Error('the call is over'));
+    this.#questions.clear();
+    this.bytes = 0;
+    if (this.#waiter !== null) return this.#deliver();
+    // The answer is kept for the client's next POST, unless there is no room for it.
+    this.bytes = 'response' in ended ? JSON.stringify(ended.response).length : 0;
+    if (!this.#held.hasRoom) this.#held.forget(this);
+  }
+
+  #deliver(): void {
+    const ended = this.#ended;
+    if (ended === null) return;
+    this.#held.forget(this);
+    const { post, resolve, reject } = this.#takeWaiter();
+    if ('error' in ended) return reject(ended.error);
+    resolve({ kind: 'response', response: { ...ended.response, id: post.request.id } });
+  }
+
+  #takeWaiter(): Waiter {
+    const waiter = this.#waiter;
+    if (waiter === null) throw new Error('no POST waits for the call');
+    this.#waiter = null;
+    waiter.stopWatching();
+    return waiter;
+  }
+
+  #setHeld(isHeld: boolean): void {
+    if (this.#isHeld === isHeld) return;
+    this.#isHeld = isHeld;
+    this.onHeld(isHeld);
+  }
+}
+
+function tokenOf({ params }: JsonRpcRequest): unknown {
+  const meta = params?.['_meta'];
+  return isJsonObject(meta) ? meta['progressToken'] : undefined;
+}
