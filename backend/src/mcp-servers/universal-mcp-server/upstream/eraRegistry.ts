@@ -106,17 +106,18 @@ export function createEraRegistry(options: EraRegistryOptions): EraRegistry {
   let isClosing = false;
   let isDatabaseAway = false;
 
+  const attempt = async (what: string, work: () => Promise<void>): Promise<void> => {
+    if (isClosing && isDatabaseAway) return;
+    try {
+      await work();
+      isDatabaseAway = false;
+    } catch (error) {
+      isDatabaseAway = true;
+      log.warn(`an era verdict could not be ${what}`, { service, error });
+    }
+  };
   const write = (what: string, work: () => Promise<void>): void => {
-    written = written.then(async () => {
-      if (isClosing && isDatabaseAway) return;
-      try {
-        await work();
-        isDatabaseAway = false;
-      } catch (error) {
-        isDatabaseAway = true;
-        log.warn(`an era verdict could not be ${what}`, { service, error });
-      }
-    });
+    written = written.then(() => attempt(what, work));
   };
   const keep = (key: EraKey, facts: EraFacts): void => {
     const verdict = { ...facts, askedAt: now() };
