@@ -11,6 +11,7 @@ import {
   type ApiUpstream,
   type ApiUpstreamOptions,
 } from '../../backend/src/mcp-servers/universal-mcp-server/upstream/api/apiUpstream.js';
+import { createCircuits } from '../../backend/src/mcp-servers/universal-mcp-server/upstream/circuits.js';
 import type { StateNote } from '../../backend/src/mcp-servers/universal-mcp-server/upstream/stateNotes.js';
 import type { ConnectionTerms } from '../../backend/src/mcp-servers/universal-mcp-server/upstream/upstream.js';
 
@@ -82,6 +83,7 @@ export async function openApi(
     stateDir: tmpdir(),
     publicUrl: new URL('https://mcp.example.com'),
     recordState: (note) => void states.push(note),
+    circuits: createCircuits(),
     log: { warn: () => undefined, info: () => undefined },
     ...options,
   });

@@ -12,7 +12,7 @@ import {
   inflateSync,
   type ZlibOptions,
 } from 'node:zlib';
-import type { AppError } from '../errors/appError.js';
+import { AppError } from '../errors/appError.js';
 import { egressError } from './egressError.js';
 
 /** What `accept-encoding` says. */
@@ -55,10 +55,11 @@ export async function decodeBody(body: Buffer, contentEncoding: string, maxBytes
   }
 }
 
+/** Tells the one failure that says nothing against the service's health. */
+export class AnswerTooLarge extends AppError {}
+
 export function answerTooLarge(maxBytes: number): AppError {
-  return egressError(
-    'UPSTREAM_FAILED',
-    `answer larger than ${maxBytes} bytes`,
-    `The service behind sent more than the ${maxBytes} bytes that are allowed. Ask for less.`,
-  );
+  return new AnswerTooLarge('UPSTREAM_FAILED', `egress: answer larger than ${maxBytes} bytes`, {
+    publicDetail: `The service behind sent more than the ${maxBytes} bytes that are allowed. Ask for less.`,
+  });
 }

@@ -50,7 +50,7 @@ export interface ServiceMetrics extends SharedMetrics {
   /** Children that an earlier process left behind, ended when this one started. */
   readonly orphans: BoundGauge;
   childProcesses(state: 'starting' | 'idle' | 'busy' | 'stopping'): BoundGauge;
-  /** 0 closed; 2 open for somebody: a child that keeps crashing is left alone for a while. */
+  /** 0 closed; 2 open for somebody: a child that keeps crashing, a host that does not answer, is left alone for a while. */
   readonly circuitState: BoundGauge;
 }
 

@@ -42,6 +42,7 @@ import { createProbeEndpoint } from './downstream/probeEndpoint.js';
 import { createServiceHandler } from './downstream/serviceHandler.js';
 import { createSseTransport } from './downstream/sseTransport.js';
 import { createStrangerLimits } from './downstream/strangerLimits.js';
+import { createCircuits, type Circuits } from './upstream/circuits.js';
 import { createEraKeys } from './upstream/eraKeys.js';
 import { createEraRegistry } from './upstream/eraRegistry.js';
 import { createUpstream, type KindUpstream } from './upstream/createUpstream.js';
@@ -102,10 +103,12 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
   const audit = openCallAudit({ config, definition, pool, log, metrics });
   const uses = createUseNotes(pool, log);
   const eras = createEraRegistry({ service, db: pool, log, now: Date.now });
+  const circuits = createCircuits();
   const kindUpstream = await createUpstream(definition, {
     config,
     log,
     eras,
+    circuits,
     eraKeys: createEraKeys(vault),
     recordState: (note) => void recordState(pool, service, note, log),
   });
@@ -156,7 +159,7 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
       }),
       metricsAccess: metricsAccess({ tokenFile: config.paths.metricsToken, isOpen: config.metricsOpen }),
       registry: metrics.registry,
-      refreshGauges: () => countChildren(kindUpstream, metrics),
+      refreshGauges: () => refreshGauges(kindUpstream, circuits, metrics),
       uptimeSeconds: () => process.uptime(),
     }),
     answerInternal: createProbeEndpoint({
@@ -230,11 +233,12 @@ async function recordState(pool: DatabasePool, service: string, note: StateNote,
   }
 }
 
-function countChildren(
+function refreshGauges(
   { kind, upstream }: KindUpstream,
+  { openCount }: Pick<Circuits, 'openCount'>,
   metrics: Pick<ServiceMetrics, 'childProcesses' | 'circuitState'>,
 ): void {
-  if (kind !== 'stdio') return;
+  if (kind !== 'stdio') return metrics.circuitState.set(openCount > 0 ? 2 : 0);
   const counts = upstream.counts();
   for (const state of ['starting', 'idle', 'busy', 'stopping'] as const)
     metrics.childProcesses(state).set(counts[state]);

@@ -1,6 +1,10 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { AppError } from '../../../../backend/src/errors/appError.js';
 import {
+  circuitDefaults,
+  createCircuits,
+} from '../../../../backend/src/mcp-servers/universal-mcp-server/upstream/circuits.js';
+import {
   anApiService,
   aTool,
   callTool,
@@ -133,7 +137,8 @@ describe('an api service whose upstream misbehaves', () => {
     });
 
     it('spends no more retries than a tenth of the calls when a service is down for long', async () => {
-      await using fresh = await openApi(aService(site.origin));
+      const limits = { ...circuitDefaults, instanceFaults: Infinity };
+      await using fresh = await openApi(aService(site.origin), { circuits: createCircuits({ limits }) });
       site.on('/get', json(503, {}));
       await Promise.all(Array.from({ length: 40 }, () => callTool(fresh.upstream, alice, 'get')));
       // Ten to begin with, four earned.

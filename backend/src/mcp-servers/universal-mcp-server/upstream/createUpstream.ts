@@ -9,6 +9,7 @@ import { AppError } from '../../../errors/appError.js';
 import type { Logger } from '../../../telemetry/logger.js';
 import type { ApiUpstream } from './api/apiUpstream.js';
 import type { StateNote } from './stateNotes.js';
+import type { Circuits } from './circuits.js';
 import type { EraKeys } from './eraKeys.js';
 import type { EraRegistry } from './eraRegistry.js';
 import type { StdioUpstream } from './stdio/stdioUpstream.js';
@@ -24,18 +25,20 @@ export interface CreateUpstreamOptions {
   /** Which eras upstreams speak, for kinds that may speak either. */
   readonly eras: EraRegistry;
   readonly eraKeys: EraKeys;
+  /** Of the hosts that are called from here, and of the instances for which they are. */
+  readonly circuits: Circuits;
 }
 
 /** @throws AppError CONFIG_INVALID for a kind that has no upstream yet. */
 export async function createUpstream(
   definition: ServiceDefinition,
-  { config, log, recordState, eras, eraKeys }: CreateUpstreamOptions,
+  { config, log, recordState, eras, eraKeys, circuits }: CreateUpstreamOptions,
 ): Promise<KindUpstream> {
   const { paths, projectRoot, publicUrl, service } = config;
   switch (definition.kind) {
     case 'api': {
       const { createApiUpstream } = await import('./api/apiUpstream.js');
-      const options = { definition, stateDir: paths.stateDir, publicUrl, recordState, log };
+      const options = { definition, stateDir: paths.stateDir, publicUrl, recordState, circuits, log };
       return { kind: 'api', upstream: await createApiUpstream(options) };
     }
     case 'stdio': {

@@ -11,6 +11,7 @@ import { toRenewal, toSetupInstructions } from '../../../../services/setupInstru
 import type { Logger } from '../../../../telemetry/logger.js';
 import type { JsonObject, JsonRpcRequest, JsonRpcResponse } from '../../protocol/jsonRpc.js';
 import { legacyRevisions } from '../../protocol/revisions.js';
+import type { Circuits } from '../circuits.js';
 import { createCredentialRecheck, saysForbiddenOnly } from '../credentialRecheck.js';
 import { createHttpProber } from '../httpProbe.js';
 import {
@@ -34,6 +35,7 @@ export interface ApiUpstreamOptions {
   readonly publicUrl: URL;
   /** Hears what calls show about instances; it must not throw. */
   readonly recordState: (note: StateNote) => void;
+  readonly circuits: Circuits;
   readonly log: Pick<Logger, 'warn' | 'info'>;
   /** The operating system's resolver unless a test says otherwise. */
   readonly resolveHost?: ResolveHost;
@@ -81,6 +83,7 @@ export async function createApiUpstream(options: ApiUpstreamOptions): Promise<Ap
     retry: api.retry,
     egress,
     answers,
+    circuits: options.circuits,
     notes: createStateNotes(recordState),
     isStillAccepted: saysForbiddenOnly(definition) ? createCredentialRecheck(probe) : null,
   });

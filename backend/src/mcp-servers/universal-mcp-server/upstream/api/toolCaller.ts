@@ -10,6 +10,7 @@ import type { CredentialValues } from '../../../../services/credentialValues.js'
 import type { ResolvedInstance } from '../../../../services/resolvedInstance.js';
 import { toAnswerKey, type AnswerCache } from './answerCache.js';
 import type { OutgoingRequest } from './requestPlan.js';
+import { toAnswerEnd, toPassageEnd, type Circuits } from '../circuits.js';
 import { createRequestBudget } from '../requestBudget.js';
 import { createRetryBudget, sendWithRetries } from './retryPolicy.js';
 import type { ToolOutcome } from './toolOutcome.js';
@@ -24,7 +25,7 @@ export interface CallTerms {
 
 /**
  * @throws AppError UPSTREAM_TIMEOUT, UPSTREAM_UNREACHABLE, UPSTREAM_FAILED, EGRESS_DENIED, SERVICE_SATURATED,
- * RATE_LIMIT_EXCEEDED, CREDENTIAL_MISSING, INVALID_REQUEST (a stored value that no header can carry); or the signal's reason.
+ * SERVICE_UNAVAILABLE (a circuit is open), RATE_LIMIT_EXCEEDED, CREDENTIAL_MISSING, INVALID_REQUEST (a stored value that no header can carry); or the signal's reason.
  */
 export type CallTool = (
   plan: ToolPlan,
@@ -38,29 +39,48 @@ export function createToolCaller(options: {
   readonly retry: NonNullable<ServiceDefinition['api']>['retry'];
   readonly egress: Pick<EgressClient, 'send'>;
   readonly answers: AnswerCache;
+  readonly circuits: Circuits;
   readonly notes: StateNotes;
   /** Asks the service whether the credential still works; null for services whose 401 says so by itself. */
   readonly isStillAccepted: ((terms: CallTerms, signal: AbortSignal) => Promise<boolean>) | null;
 }): CallTool {
-  const { definition, retry, egress, answers, notes, isStillAccepted } = options;
+  const { definition, retry, egress, answers, circuits, notes, isStillAccepted } = options;
   const maxBytes = definition.limits.maxResponseBytes;
   const budget = createRetryBudget();
   const takeRequest = createRequestBudget(definition.limits);
   const once = { ...retry, attempts: 1 };
 
+  const sendOnce = async (
+    plan: ToolPlan,
+    request: OutgoingRequest,
+    instanceId: string,
+    leftMs: number,
+    signal: AbortSignal,
+  ): Promise<EgressResponse> => {
+    const passage = circuits.enter(request.destination.origin, instanceId);
+    try {
+      takeRequest();
+      const bounds = { maxBytes, totalTimeoutMs: leftMs };
+      const response = await egress.send({ method: plan.method, ...request, ...bounds }, signal);
+      passage.end(toAnswerEnd(response.status));
+      return response;
+    } catch (error) {
+      passage.end(toPassageEnd(error));
+      throw error;
+    }
+  };
+
   const exchange = async (
     plan: ToolPlan,
     request: OutgoingRequest,
+    instanceId: string,
     signal: AbortSignal,
   ): Promise<ToolOutcome> => {
     const { reader, pages } = plan.works();
     const deadline = performance.now() + plan.timeoutMs;
     const send = (one: OutgoingRequest): Promise<EgressResponse> =>
       sendWithRetries(
-        (leftMs) => {
-          takeRequest();
-          return egress.send({ method: plan.method, ...one, maxBytes, totalTimeoutMs: leftMs }, signal);
-        },
+        (leftMs) => sendOnce(plan, one, instanceId, leftMs, signal),
         plan.isRepeatable ? retry : once,
         { budget, deadline, signal },
       );
@@ -97,7 +117,7 @@ export function createToolCaller(options: {
       }
       throw error;
     }
-    const outcome = await settle(await exchange(plan, request, signal), terms, signal);
+    const outcome = await settle(await exchange(plan, request, instance.id, signal), terms, signal);
     if (outcome.kind === 'answered') {
       notes.noteReady(instance);
       if (key !== null) answers.keep(key, outcome, plan.cacheTtlMs);
