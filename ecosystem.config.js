@@ -19,6 +19,8 @@ const apps = [
     "min_uptime": "10s",
     "max_restarts": 5,
     "node_args": [],
+    "pmx": false,
+    "disable_source_map_support": true,
     "env": {},
     "portolan": {
       "role": "api",
@@ -43,6 +45,8 @@ const apps = [
     "min_uptime": "10s",
     "max_restarts": 5,
     "node_args": [],
+    "pmx": false,
+    "disable_source_map_support": true,
     "env": {},
     "portolan": {
       "role": "front",
@@ -67,6 +71,8 @@ const apps = [
     "min_uptime": "10s",
     "max_restarts": 5,
     "node_args": [],
+    "pmx": false,
+    "disable_source_map_support": true,
     "env": {
       "MCP_TYPE": "everything",
       "PORT": "4106",
@@ -92,6 +98,8 @@ const apps = [
     "min_uptime": "10s",
     "max_restarts": 5,
     "node_args": [],
+    "pmx": false,
+    "disable_source_map_support": true,
     "env": {
       "MCP_TYPE": "figma",
       "PORT": "4102",
@@ -117,6 +125,8 @@ const apps = [
     "min_uptime": "10s",
     "max_restarts": 5,
     "node_args": [],
+    "pmx": false,
+    "disable_source_map_support": true,
     "env": {
       "MCP_TYPE": "memory",
       "PORT": "4107",
@@ -142,6 +152,8 @@ const apps = [
     "min_uptime": "10s",
     "max_restarts": 5,
     "node_args": [],
+    "pmx": false,
+    "disable_source_map_support": true,
     "env": {
       "MCP_TYPE": "portolan",
       "PORT": "4108",
@@ -169,6 +181,8 @@ const apps = [
     "min_uptime": "10s",
     "max_restarts": 5,
     "node_args": [],
+    "pmx": false,
+    "disable_source_map_support": true,
     "env": {
       "MCP_TYPE": "slack",
       "PORT": "4104",
@@ -195,6 +209,8 @@ const apps = [
     "min_uptime": "10s",
     "max_restarts": 5,
     "node_args": [],
+    "pmx": false,
+    "disable_source_map_support": true,
     "env": {},
     "portolan": {
       "role": "monitor",

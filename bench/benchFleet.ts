@@ -28,7 +28,15 @@ export interface BenchFleet extends AsyncDisposable {
   connect(service: string, count: number): Promise<readonly { path: string; credential: string }[]>;
 }
 
-const ports = { api: 23_000, front: 23_080, monitor: 23_999, 'bench-api': 24_101, 'bench-stdio': 24_102 };
+/** Below the range from which the kernel takes ports by itself, and apart for two runs at once. */
+const firstPort = 20_000 + (process.pid % 1_000) * 10;
+const ports = {
+  api: firstPort,
+  front: firstPort + 1,
+  monitor: firstPort + 2,
+  'bench-api': firstPort + 3,
+  'bench-stdio': firstPort + 4,
+};
 
 export async function startBenchFleet(upstreamPort: number): Promise<BenchFleet> {
   const projectRoot = findProjectRoot();

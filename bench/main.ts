@@ -8,6 +8,7 @@ import { once } from 'node:events';
 import { availableParallelism, cpus } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { findProjectRoot } from '../backend/src/config/projectRoot.js';
 import { startBenchFleet } from './benchFleet.js';
 import { cpuMicros, residentMiB } from './cpuTime.js';
 import { median, quantile, runLoad, type Caller } from './load.js';
@@ -89,6 +90,10 @@ async function measureAll(rows: readonly Row[], callersMax: number): Promise<Rea
 async function main(): Promise<void> {
   const upstream = await startProgram('upstream');
   const proxy = await startProgram('bareProxy', `http://127.0.0.1:${upstream.port}`);
+  const bareStdio = await startProgram(
+    'bareStdio',
+    join(findProjectRoot(), 'bench/programs/stdioUpstream.mjs'),
+  );
   await using fleet = await startBenchFleet(upstream.port);
   const api = await fleet.connect('bench-api', clients);
   const stdio = await fleet.connect('bench-stdio', clients);
@@ -125,6 +130,7 @@ async function main(): Promise<void> {
   const rows: Row[] = [
     { name: 'direct', callers: plain(upstream.port), pid: upstream.pid },
     { name: 'bare undici proxy', callers: plain(proxy.port), pid: proxy.pid },
+    { name: 'bare stdio bridge', callers: plain(bareStdio.port), pid: bareStdio.pid },
     { name: 'Portolan, api', callers: await through(fleet.origin('bench-api'), api), pid: apiPid },
     { name: 'Portolan, stdio', callers: await through(fleet.origin('bench-stdio'), stdio), pid: stdioPid },
     {
@@ -133,7 +139,7 @@ async function main(): Promise<void> {
       pid: await fleet.pidOf('front'),
     },
   ];
-  const wanted = rows.filter(({ name }, at) => at < 2 || name.includes(options.rows));
+  const wanted = rows.filter(({ name }, at) => at < 3 || name.includes(options.rows));
   const one = await measureAll(wanted, 1);
   const many = await measureAll(wanted, clients);
   report(wanted, one, many, idleMiB);

@@ -31,6 +31,10 @@ export interface Pm2App {
   readonly min_uptime: string | number;
   readonly max_restarts: number;
   readonly node_args: readonly string[];
+  /** PM2's own instrumentation, which nothing here uses: 11 MiB and 90 ms of each process. */
+  readonly pmx: false;
+  /** Maps are read for every module at its load; a stack of the compiled file names the same functions. */
+  readonly disable_source_map_support: true;
   readonly env: Readonly<Record<string, string>>;
   readonly portolan: AppNeeds;
 }
@@ -110,6 +114,8 @@ function toApp(
     min_uptime: limits.minUptimeMs % 1_000 === 0 ? `${limits.minUptimeMs / 1_000}s` : limits.minUptimeMs,
     max_restarts: limits.maxRestarts,
     node_args: limits.nodeArgs,
+    pmx: false,
+    disable_source_map_support: true,
     env: { ...env, ...limits.env },
     portolan,
   };
