@@ -73,7 +73,7 @@ export async function send(url: string, wish: RawRequest = {}): Promise<RawAnswe
 export function parseEvents(text: string): any[] {
   return text
     .split('\n\n')
-    .map((frame) => /^data: (.*)$/m.exec(frame)?.[1])
+    .map((frame) => /^data: ([^\n]*)/m.exec(frame)?.[1])
     .filter((data) => data !== undefined)
     .map((data) => JSON.parse(data));
 }

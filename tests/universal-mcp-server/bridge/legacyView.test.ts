@@ -6,7 +6,8 @@ import type {
 } from '../../../backend/src/mcp-servers/universal-mcp-server/protocol/jsonRpc.js';
 import { aLegacyView, cannedAnswers, firstText, sentBy } from '../../support/aLegacyView.js';
 import { waitUntil } from '../../support/eventually.js';
-import { openModernServer, type ModernServer, oddState } from '../../support/modernServer.js';
+import { oddState } from '../../support/modernFeatures.js';
+import { openModernServer, type ModernServer } from '../../support/modernServer.js';
 
 const refuse = ({ id }: JsonRpcRequest): Promise<JsonRpcResponse> =>
   Promise.resolve({ jsonrpc: '2.0', id, error: { code: -32601, message: 'no stream' } });

@@ -51,7 +51,9 @@ export async function runRounds(
   let attempt = request;
   for (let round = 0; round <= roundsMax; round += 1) {
     heard.beginRound(round);
-    const response = await upstream.request(attempt, heard, signal);
+    const response = await upstream.request(attempt, heard, signal).catch((error: unknown) => {
+      throw round === 0 ? error : toBegun(error);
+    });
     if ('error' in response) return toLegacyError(request, response.error);
     const { result } = response;
     const { resultType = 'complete' } = result;
@@ -72,6 +74,12 @@ export async function runRounds(
   }
   const message = `The server behind still wanted input after ${roundsMax} rounds of it.`;
   return toHaltedAnswer(method, -32603, message);
+}
+
+/** What was answered in part never counts as what never left: nobody may send all of it again. */
+function toBegun(error: unknown): unknown {
+  if (!(error instanceof AppError) || error.code !== 'UPSTREAM_UNREACHABLE') return error;
+  return new AppError('UPSTREAM_FAILED', 'the upstream was lost between two rounds', { cause: error });
 }
 
 const misunderstood: Answer = {

@@ -132,6 +132,9 @@ export function createLegacyView(upstream: UpstreamConnection, options: LegacyVi
   return {
     era: 'legacy',
     server,
+    get isLost() {
+      return upstream.isLost === true;
+    },
     async request(request, listener, signal) {
       signal.throwIfAborted();
       switch (routeOf(request.method)) {
