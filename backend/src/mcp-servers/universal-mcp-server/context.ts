@@ -34,6 +34,7 @@ import { createInstanceRooms } from './bridge/instanceRooms.js';
 import { createLastLists } from './bridge/lastLists.js';
 import { createLegacyBridge } from './bridge/legacyBridge.js';
 import { createModernBridge } from './bridge/modernBridge.js';
+import { createPassthrough } from './bridge/passthrough/passthrough.js';
 import { openSessionJournal } from './bridge/sessionJournal.js';
 import { createToolGate } from './bridge/toolPolicy.js';
 import { createMcpEndpoint } from './downstream/mcpEndpoint.js';
@@ -134,6 +135,7 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
   const rooms = createInstanceRooms(ctx);
   const legacy = createLegacyBridge(ctx, rooms);
   const modern = createModernBridge(ctx, rooms);
+  const passthrough = createPassthrough(ctx, rooms);
   const onStream = (response: ServerResponse): void => {
     lifecycle.markStream(response);
     metrics.openStreams.inc();
@@ -179,6 +181,7 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
       ctx,
       legacy,
       modern,
+      passthrough,
       onStream,
     }),
     answerRest: await createRest(ctx, rooms, kindUpstream),
@@ -199,6 +202,7 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
     async close() {
       modern[Symbol.dispose]();
       rooms[Symbol.dispose]();
+      passthrough?.[Symbol.dispose]();
       await kindUpstream.upstream[Symbol.asyncDispose]();
       await eras[Symbol.asyncDispose]();
       watch[Symbol.dispose]();

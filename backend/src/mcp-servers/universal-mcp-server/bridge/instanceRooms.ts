@@ -19,6 +19,10 @@ export interface OpenThing {
   /** The instance is another one now: void what hangs on its credential. `isVoid` when this may not go on at all. */
   onInstanceChange(now: SealedInstance | null): void;
   close(): void;
+  /** How long it may be idle, in ms, where that is another time than a conversation's. */
+  readonly idleMs?: number;
+  /** Called instead of `close` when it was idle for too long. */
+  expire?(): void;
 }
 
 /** A call under way, as far as it can be ended from elsewhere. */
@@ -48,7 +52,11 @@ export class InstanceRoom {
   }
 
   /** Whether the upstream lists the tool as read-only; asks for the list when it is not known yet. */
-  async isReadOnlyTool(name: string, connection: UpstreamConnection, signal: AbortSignal): Promise<boolean> {
+  async isReadOnlyTool(
+    name: string,
+    connection: Pick<UpstreamConnection, 'era' | 'request'>,
+    signal: AbortSignal,
+  ): Promise<boolean> {
     if (this.#readOnlyTools?.has(name) === true) return true;
     const found: string[] = [];
     let cursor: unknown;
@@ -128,12 +136,13 @@ export function createInstanceRooms(ctx: BridgeContext): InstanceRooms {
   };
 
   const sweep = setInterval(() => {
-    const before = performance.now() - idleMs;
+    const now = performance.now();
     for (const [id, { room }] of Array.from(rooms)) {
       for (const [name, thing] of Array.from(room.open)) {
-        if (thing.usedAt > before) continue;
+        if (thing.usedAt > now - (thing.idleMs ?? idleMs)) continue;
         room.open.delete(name);
-        thing.close();
+        if (thing.expire === undefined) thing.close();
+        else thing.expire();
       }
       const keepMs = Math.max(ctx.definition.stdio?.idleTimeoutMs ?? 0, idleMs) + sweepMs;
       const isIdle = room.open.size === 0 && room.calls.size === 0;

@@ -111,16 +111,8 @@ export function createLegacyBridge(ctx: BridgeContext, rooms: InstanceRooms): Le
       },
       reply,
     ).finally(() => session.calls.delete(request.id));
-    if (!('error' in response)) noteSettled(session, request);
+    if (!('error' in response)) noteSettled(journal, session.uuid, request);
     reply.finish(response);
-  };
-
-  const noteSettled = ({ uuid }: LegacySession, { method, params }: JsonRpcRequest): void => {
-    const { level, uri } = params ?? {};
-    if (method === 'logging/setLevel' && isLogLevel(level)) journal.setLevel(uuid, level);
-    if (typeof uri !== 'string') return;
-    if (method === 'resources/subscribe') journal.subscribe(uuid, uri);
-    if (method === 'resources/unsubscribe') journal.unsubscribe(uuid, uri);
   };
 
   const answer = async (from: LegacyRequest, request: JsonRpcRequest, reply: Reply): Promise<void> => {
@@ -241,7 +233,7 @@ async function joinUpstream(
 }
 
 /** In the revision that the client asked for, unless the upstream speaks only an older one. */
-function toInitializeResult(server: ServerTerms, asked: string): JsonObject {
+export function toInitializeResult(server: ServerTerms, asked: string): JsonObject {
   const revisions: readonly string[] = legacyRevisions;
   const isOlder = revisions.indexOf(server.protocolVersion) > revisions.indexOf(asked);
   return {
@@ -267,4 +259,17 @@ export function finishWithFailure(
   }
   const { response, form } = toFailureReply(error, request.id, log);
   reply.finish(response, toForm(form, response.error.code));
+}
+
+/** Keeps in the journal what a successful request settled for the rest of its session. */
+export function noteSettled(
+  journal: BridgeContext['journal'],
+  session: string,
+  { method, params }: JsonRpcRequest,
+): void {
+  const { level, uri } = params ?? {};
+  if (method === 'logging/setLevel' && isLogLevel(level)) journal.setLevel(session, level);
+  if (typeof uri !== 'string') return;
+  if (method === 'resources/subscribe') journal.subscribe(session, uri);
+  if (method === 'resources/unsubscribe') journal.unsubscribe(session, uri);
 }

@@ -35,7 +35,7 @@ import { UpstreamListen } from './upstreamListen.js';
 export interface LegacyViewOptions {
   readonly client: ClientTerms;
   /** What the session had settled before, maybe in another process. */
-  readonly settled: SessionMemory;
+  readonly settled: Pick<SessionMemory, 'logLevel' | 'subscriptions'>;
   readonly newId: () => string;
   readonly log: Pick<Logger, 'debug'>;
 }

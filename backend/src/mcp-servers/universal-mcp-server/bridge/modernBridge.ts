@@ -170,6 +170,6 @@ export function createModernBridge(ctx: BridgeContext, rooms: InstanceRooms): Mo
 const listenStreamsMax = 16;
 
 /** Errors of the modern protocol have statuses of their own. */
-function toModernForm(form: ReplyForm, code: number): ReplyForm {
+export function toModernForm(form: ReplyForm, code: number): ReplyForm {
   return form.status === 200 ? { ...form, status: toModernStatus({ code }) } : form;
 }

@@ -29,3 +29,34 @@ export interface ReplyStream {
   send(message: JsonRpcNotification | JsonRpcRequest | JsonRpcResponse): void;
   end(): void;
 }
+
+/** Hears what becomes of an answer in bytes; one at a time, for a listener of its own would cost each call something. */
+export interface ByteListener {
+  /** Called once when the client goes before the answer is whole. */
+  onGone(): void;
+  /** The client took what waited for it. */
+  onDrain(): void;
+}
+
+/** What the pass-through answers into: bytes as they came, under a head of our own (D08). */
+export interface ByteReply {
+  readonly isGone: boolean;
+  /** Nothing was sent so far. */
+  readonly isFresh: boolean;
+  listener: ByteListener | null;
+  /** A whole JSON answer, in pieces. */
+  sendWhole(status: number, pieces: readonly Buffer[], bytes: number, sessionId: string | null): void;
+  /** A head without a body. */
+  sendEmpty(status: number): void;
+  /** Something of our own, as JSON. */
+  sendMessage(message: JsonRpcResponse, form: ReplyForm): void;
+  /** Begins a JSON answer that comes in pieces. */
+  beginJson(status: number, bytes: number | null): void;
+  /** Begins a stream of events; one `isEndless` has no end of its own and is ended when the service stops. */
+  beginEvents(sessionId: string | null, isEndless: boolean): void;
+  /** False when the client is behind: then nothing more is to be written until `onDrain`. */
+  write(piece: Buffer | string): boolean;
+  end(): void;
+  /** Breaks off, so that nobody takes what was sent for the whole. */
+  cut(): void;
+}

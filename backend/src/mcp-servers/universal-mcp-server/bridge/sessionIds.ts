@@ -13,6 +13,16 @@ export interface SettledSession {
   readonly client: ClientTerms;
   /** Milliseconds since the epoch. */
   readonly createdAt: number;
+  /** What the pass-through opened for it; absent where the upstream has yet to be joined, or is joined underneath. */
+  readonly upstream?: UpstreamSession;
+}
+
+/** A session that an upstream keeps for one of ours. */
+export interface UpstreamSession {
+  /** Null for an upstream that keeps none. */
+  readonly id: string | null;
+  /** Under which credential and settings it was opened; under others it is void. */
+  readonly revision: string;
 }
 
 /** Whose session it is; a session of an older epoch is void. */
@@ -28,6 +38,7 @@ export const sessionAgeMsMax = 7 * 24 * 60 * 60_000;
 const clientInfoBytesMax = 1_024;
 const capabilitiesBytesMax = 2_048;
 const purpose = 'session';
+const renewedPurpose = 'session-renewed';
 
 export function sealSession(
   kState: KeyObject,
@@ -35,13 +46,14 @@ export function sealSession(
   binding: SessionBinding,
   randomBytes: (size: number) => Buffer,
 ): string {
-  const { uuid, client, createdAt } = session;
+  const { uuid, client, createdAt, upstream } = session;
   const payload = {
     s: uuid,
     v: client.protocolVersion,
     c: client.capabilities,
     n: client.clientInfo,
     t: createdAt,
+    ...(upstream === undefined ? {} : { u: upstream.id, r: upstream.revision }),
   };
   return sealState(kState, purpose, Buffer.from(JSON.stringify(payload)), toBindings(binding), randomBytes);
 }
@@ -55,10 +67,36 @@ export function openSession(
 ): SettledSession | null {
   const payload = openState(kState, purpose, text, toBindings(binding));
   if (payload === null) return null;
-  const { s, v, c, n, t }: Record<string, unknown> = JSON.parse(payload.toString('utf8'));
+  const { s, v, c, n, t, u, r }: Record<string, unknown> = JSON.parse(payload.toString('utf8'));
   if (typeof s !== 'string' || typeof v !== 'string' || typeof t !== 'number') return null;
   if (!isJsonObject(c) || !isJsonObject(n) || now - t > sessionAgeMsMax) return null;
-  return { uuid: s, client: { protocolVersion: v, capabilities: c, clientInfo: n }, createdAt: t };
+  const client = { protocolVersion: v, capabilities: c, clientInfo: n };
+  if (typeof r !== 'string') return { uuid: s, client, createdAt: t };
+  return { uuid: s, client, createdAt: t, upstream: { id: typeof u === 'string' ? u : null, revision: r } };
+}
+
+/** For the journal: the upstream's session that stands in the place of the one in a session's id. */
+export function sealUpstream(
+  kState: KeyObject,
+  session: string,
+  { id, revision }: UpstreamSession,
+  binding: SessionBinding,
+  randomBytes: (size: number) => Buffer,
+): string {
+  const payload = Buffer.from(JSON.stringify({ u: id, r: revision }));
+  return sealState(kState, renewedPurpose, payload, [session, ...toBindings(binding)], randomBytes);
+}
+
+export function openUpstream(
+  kState: KeyObject,
+  session: string,
+  text: string,
+  binding: SessionBinding,
+): UpstreamSession | null {
+  const payload = openState(kState, renewedPurpose, text, [session, ...toBindings(binding)]);
+  if (payload === null) return null;
+  const { u, r }: Record<string, unknown> = JSON.parse(payload.toString('utf8'));
+  return typeof r === 'string' ? { id: typeof u === 'string' ? u : null, revision: r } : null;
 }
 
 /** What of the client's own words fits into an id: too long ones are shortened to what decides something. */

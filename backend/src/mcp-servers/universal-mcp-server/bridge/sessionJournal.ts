@@ -1,7 +1,7 @@
 /**
- * The little that a session settles after `initialize` (its log level, its subscriptions, its end) outlives the process
+ * The little that a session settles after `initialize` (its log level, its subscriptions, its renewal, its end) outlives the process
  * in an append-only file of the service, so that a restarted process restores it, and a deleted session stays deleted
- * (12.18). It holds session uuids, levels and resource URIs; entries older than a session may be are dropped at start.
+ * (12.18). It holds session uuids, levels, resource URIs and sealed ids; entries older than a session may be are dropped at start.
  */
 import { appendFileSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -10,6 +10,8 @@ import { sessionAgeMsMax } from './sessionIds.js';
 export interface SessionMemory {
   logLevel: string | null;
   readonly subscriptions: Set<string>;
+  /** The upstream's session that stands in the place of the one in the session's id, sealed; null where none does. */
+  renewed: string | null;
 }
 
 export interface SessionJournal {
@@ -19,13 +21,15 @@ export interface SessionJournal {
   setLevel(session: string, level: string): void;
   subscribe(session: string, uri: string): void;
   unsubscribe(session: string, uri: string): void;
+  /** @param sealed what only this installation can open: an upstream's session id lets its holder act in it. */
+  renew(session: string, sealed: string): void;
   end(session: string): void;
 }
 
 interface Entry {
   readonly t: number;
   readonly s: string;
-  readonly k: 'level' | 'sub' | 'unsub' | 'end';
+  readonly k: 'level' | 'sub' | 'unsub' | 'new' | 'end';
   readonly v?: string;
 }
 
@@ -42,9 +46,10 @@ export function openSessionJournal(path: string, now: () => number): SessionJour
       return;
     }
     let memory = memories.get(s);
-    if (memory === undefined) memories.set(s, (memory = { logLevel: null, subscriptions: new Set() }));
+    if (memory === undefined) memories.set(s, (memory = noMemory()));
     if (k === 'level') memory.logLevel = v;
     else if (k === 'sub') memory.subscriptions.add(v);
+    else if (k === 'new') memory.renewed = v;
     else memory.subscriptions.delete(v);
   };
 
@@ -66,14 +71,16 @@ export function openSessionJournal(path: string, now: () => number): SessionJour
 
   return {
     isEnded: (session) => ended.has(session),
-    memoryOf: (session) => memories.get(session) ?? { logLevel: null, subscriptions: new Set() },
+    memoryOf: (session) => memories.get(session) ?? noMemory(),
     setLevel: (session, level) => add({ s: session, k: 'level', v: level }),
     subscribe: (session, uri) => add({ s: session, k: 'sub', v: uri }),
     unsubscribe: (session, uri) => add({ s: session, k: 'unsub', v: uri }),
+    renew: (session, sealed) => add({ s: session, k: 'new', v: sealed }),
     end: (session) => add({ s: session, k: 'end' }),
   };
 }
 
+const noMemory = (): SessionMemory => ({ logLevel: null, subscriptions: new Set(), renewed: null });
 const compactAbove = 1_000;
 const toLine = (entry: Entry): string => `${JSON.stringify(entry)}\n`;
 

@@ -14,7 +14,7 @@ const burstBytesMax = 32 * 1024 * 1024;
 const toleratedStallMs = 1_000;
 const keepAliveMs = 25_000;
 
-const streamHeaders = {
+export const streamHeaders = {
   'content-type': 'text/event-stream',
   'cache-control': 'no-cache, no-transform',
   'x-accel-buffering': 'no',
@@ -128,7 +128,7 @@ export function writeFrame(response: ServerResponse, frame: string): void {
 }
 
 /** Cuts a connection off whose reader takes nothing for too long. */
-function watchReader(response: ServerResponse): void {
+export function watchReader(response: ServerResponse): void {
   stalledSince.set(response, performance.now());
   const timer = setTimeout(() => response.destroy(), stalledMsMax).unref();
   const done = (): void => {

@@ -7,19 +7,24 @@ import { AppError } from '../../../errors/appError.js';
 import type { SealedInstance } from '../../../services/instanceResolver.js';
 import type { BridgeContext, RequestOrigin } from '../bridge/bridgeContext.js';
 import { toFailureReply } from '../bridge/failureReply.js';
-import type { LegacyBridge, LegacyRequest } from '../bridge/legacyBridge.js';
+import type { LegacyBridge } from '../bridge/legacyBridge.js';
 import type { ModernBridge } from '../bridge/modernBridge.js';
+import type { PassedRequest } from '../bridge/passthrough/passContext.js';
+import type { Passthrough } from '../bridge/passthrough/passthrough.js';
 import type { JsonRpcId } from '../protocol/jsonRpc.js';
-import { eraOf } from '../protocol/revisions.js';
+import { eraOf, type Era } from '../protocol/revisions.js';
 import { answerBatch } from './batch.js';
-import { classifyMessage, idOf, refuseUnknownRevision } from './classifyMessage.js';
+import { HttpByteReply } from './byteReply.js';
+import { classifyMessage, idOf, refuseUnknownRevision, type ClassifiedMessage } from './classifyMessage.js';
 import { createHttpReply, openEventStream, sendJson } from './httpReply.js';
-import { readJsonBody } from './readJsonBody.js';
+import { receiveJsonBody } from './readJsonBody.js';
 
 export interface McpEndpointOptions {
   readonly ctx: Pick<BridgeContext, 'definition' | 'log'>;
   readonly legacy: LegacyBridge;
   readonly modern: ModernBridge;
+  /** Null where nothing can pass as it is. */
+  readonly passthrough: Passthrough | null;
   readonly onStream: (response: ServerResponse) => void;
 }
 
@@ -27,70 +32,142 @@ export type AnswerMcp = (
   from: { readonly instance: SealedInstance; readonly origin: RequestOrigin },
   request: IncomingMessage,
   response: ServerResponse,
-) => Promise<void>;
+) => void | Promise<void>;
 
-export function createMcpEndpoint({ ctx, legacy, modern, onStream }: McpEndpointOptions): AnswerMcp {
+export function createMcpEndpoint({
+  ctx,
+  legacy,
+  modern,
+  passthrough,
+  onStream,
+}: McpEndpointOptions): AnswerMcp {
   const batches = { ctx, legacy, onStream };
-  const post = async (
-    from: LegacyRequest,
+  const { maxRequestBytes } = ctx.definition.limits;
+
+  const fail = (
     request: IncomingMessage,
     response: ServerResponse,
-  ): Promise<void> => {
-    let id: JsonRpcId | null = null;
-    try {
-      refuseUnacceptable(request, ['application/json', 'text/event-stream']);
-      const body = await readJsonBody(request, ctx.definition.limits.maxRequestBytes);
-      if (Array.isArray(body)) return await answerBatch(batches, from, body, request, response);
-      id = idOf(body);
-      const classified = classifyMessage(body, {
-        protocolVersion: headerOf(request, 'mcp-protocol-version'),
-        method: headerOf(request, 'mcp-method'),
-        name: headerOf(request, 'mcp-name'),
-      });
-      switch (classified.kind) {
-        case 'legacyRequest':
-          return await legacy.request(from, classified.message, createHttpReply({ response, onStream }));
-        case 'modernRequest':
-          return await modern.request(from, classified.message, createHttpReply({ response, onStream }));
-        case 'legacyNotification':
-          legacy.notification(from, classified.message);
-          return accept(response);
-        case 'legacyResponse':
-          legacy.response(from, classified.message);
-          return accept(response);
-        case 'modernNotification':
-          return accept(response);
-      }
-    } catch (error) {
-      const failure = toFailureReply(error, id, ctx.log);
-      // What is left of a body that was refused is not waited for.
-      if (!request.complete) response.setHeader('connection', 'close');
-      sendJson(response, failure.response, failure.form);
+    id: JsonRpcId | null,
+    error: unknown,
+  ): void => {
+    const failure = toFailureReply(error, id, ctx.log);
+    // What is left of a body that was refused is not waited for.
+    if (!request.complete) response.setHeader('connection', 'close');
+    sendJson(response, failure.response, failure.form);
+  };
+
+  const post = (from: PassedRequest, request: IncomingMessage, response: ServerResponse): void => {
+    const refusal = findUnacceptable(request, postForms);
+    if (refusal !== null) return fail(request, response, null, refusal);
+    receiveJsonBody(
+      request,
+      maxRequestBytes,
+      (error) => fail(request, response, null, error),
+      ({ bytes, value }) => {
+        if (Array.isArray(value)) {
+          answerBatch(batches, from, value, request, response).catch((error: unknown) =>
+            fail(request, response, null, error),
+          );
+          return;
+        }
+        try {
+          const classified = classifyMessage(value, {
+            protocolVersion: from.revision,
+            method: headerOf(request, 'mcp-method'),
+            name: headerOf(request, 'mcp-name'),
+          });
+          take(from, classified, bytes, request, response);
+        } catch (error) {
+          fail(request, response, idOf(value), error);
+        }
+      },
+    );
+  };
+
+  /** Passes a message on as it is where client and upstream speak alike; else it is translated. */
+  const take = (
+    from: PassedRequest,
+    classified: ClassifiedMessage,
+    bytes: Buffer,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): void => {
+    if (passthrough === null) return translate(from, classified, response);
+    const era: Era = classified.kind.startsWith('modern') ? 'modern' : 'legacy';
+    const pass = (isTaken: boolean): void => {
+      if (!isTaken || classified.kind === 'modernNotification') return translate(from, classified, response);
+      const reply = new HttpByteReply(response, onStream);
+      if (classified.kind === 'legacyRequest' || classified.kind === 'modernRequest')
+        passthrough.request(from, era, classified.message, bytes, reply);
+      else passthrough.notice(from, classified.message, bytes, reply);
+    };
+    const isTaken = passthrough.takes(from.instance, era);
+    if (isTaken !== null) return pass(isTaken);
+    passthrough
+      .findOut(from.instance, era, from.origin)
+      .then(pass)
+      .catch((error: unknown) => fail(request, response, null, error));
+  };
+
+  const translate = (from: PassedRequest, classified: ClassifiedMessage, response: ServerResponse): void => {
+    switch (classified.kind) {
+      case 'legacyRequest':
+        return void legacy.request(from, classified.message, createHttpReply({ response, onStream }));
+      case 'modernRequest':
+        return void modern.request(from, classified.message, createHttpReply({ response, onStream }));
+      case 'legacyNotification':
+        legacy.notification(from, classified.message);
+        return accept(response);
+      case 'legacyResponse':
+        legacy.response(from, classified.message);
+        return accept(response);
+      case 'modernNotification':
+        return accept(response);
     }
   };
 
-  return async (origin, request, response) => {
-    const from: LegacyRequest = { ...origin, sessionId: headerOf(request, 'mcp-session-id') };
-    if (request.method === 'POST') return await post(from, request, response);
-    try {
-      const version = headerOf(request, 'mcp-protocol-version');
-      const isLegacy = version === undefined || eraOf(version) !== 'modern';
-      if (!isLegacy || (request.method !== 'GET' && request.method !== 'DELETE')) {
-        response.setHeader('allow', isLegacy ? 'POST, GET, DELETE' : 'POST');
-        throw new AppError('METHOD_NOT_ALLOWED', 'a method that the endpoint does not have');
-      }
-      refuseUnknownRevision({ protocolVersion: version });
-      if (request.method === 'DELETE') {
-        legacy.endSession(from);
-        response.writeHead(200, { 'content-length': '0' }).end();
-        return;
-      }
-      refuseUnacceptable(request, ['text/event-stream']);
-      legacy.openStream(from, () => openEventStream({ response, onStream }));
-    } catch (error) {
+  const isPassed = async ({ instance, origin }: PassedRequest): Promise<boolean> =>
+    passthrough !== null &&
+    (passthrough.takes(instance, 'legacy') ?? (await passthrough.findOut(instance, 'legacy', origin)));
+
+  const openStreamOrEnd = async (
+    from: PassedRequest,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<void> => {
+    const isLegacy = from.revision === undefined || eraOf(from.revision) !== 'modern';
+    if (!isLegacy || (request.method !== 'GET' && request.method !== 'DELETE')) {
+      response.setHeader('allow', isLegacy ? 'POST, GET, DELETE' : 'POST');
+      throw new AppError('METHOD_NOT_ALLOWED', 'a method that the endpoint does not have');
+    }
+    refuseUnknownRevision({ protocolVersion: from.revision });
+    if (request.method === 'DELETE') {
+      if (passthrough !== null && (await isPassed(from))) await passthrough.endSession(from);
+      else legacy.endSession(from);
+      response.writeHead(200, { 'content-length': '0' }).end();
+      return;
+    }
+    const refusal = findUnacceptable(request, ['text/event-stream']);
+    if (refusal !== null) throw refusal;
+    if (passthrough !== null && (await isPassed(from)))
+      passthrough.openStream(from, new HttpByteReply(response, onStream));
+    else legacy.openStream(from, () => openEventStream({ response, onStream }));
+  };
+
+  return ({ instance, origin }, request, response) => {
+    const from: PassedRequest = {
+      instance,
+      origin,
+      sessionId: headerOf(request, 'mcp-session-id'),
+      revision: headerOf(request, 'mcp-protocol-version'),
+      lastEventId: headerOf(request, 'last-event-id'),
+      headers: request.rawHeaders,
+    };
+    if (request.method === 'POST') return post(from, request, response);
+    return openStreamOrEnd(from, request, response).catch((error: unknown) => {
       const failure = toFailureReply(error, null, ctx.log);
       sendJson(response, failure.response, failure.form);
-    }
+    });
   };
 }
 
@@ -103,16 +180,18 @@ function headerOf({ headers }: IncomingMessage, name: string): string | undefine
   return typeof value === 'string' ? value : undefined;
 }
 
+const postForms = ['application/json', 'text/event-stream'];
+
 /** A client has to take every form that the answer may have; one that says nothing takes all. */
-function refuseUnacceptable(
+function findUnacceptable(
   { headers: { accept: accepted } }: IncomingMessage,
   types: readonly string[],
-): void {
-  if (accepted === undefined || accepted.includes('*/*')) return;
+): AppError | null {
+  if (accepted === undefined || accepted.includes('*/*')) return null;
   const isTaken = (type: string): boolean =>
     accepted.includes(type) || accepted.includes(`${type.split('/')[0]}/*`);
-  if (types.every(isTaken)) return;
-  throw new AppError('NOT_ACCEPTABLE', 'the Accept header leaves out what may come', {
+  if (types.every(isTaken)) return null;
+  return new AppError('NOT_ACCEPTABLE', 'the Accept header leaves out what may come', {
     publicDetail: `Accept has to list ${types.join(' and ')}.`,
   });
 }

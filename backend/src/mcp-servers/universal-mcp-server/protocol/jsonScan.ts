@@ -25,24 +25,63 @@ const closeBracket = 0x5d;
  * @returns null when there is no such member, or the bytes are no object.
  */
 export function findMember(bytes: Buffer, name: string, at = 0): Span | null {
+  let from = -1;
+  walkMembers(bytes, at, (found, start) => {
+    if (found !== name) return true;
+    from = start;
+    return false;
+  });
+  if (from < 0) return null;
+  const end = endOfValue(bytes, from);
+  return end < 0 ? null : { start: from, end };
+}
+
+/**
+ * Goes through an object's members as long as the visitor says so.
+ * @returns true when it came to the object's end.
+ */
+function walkMembers(bytes: Buffer, at: number, visit: (name: string, valueStart: number) => boolean): boolean {
   let cursor = skipBlanks(bytes, at);
-  if (bytes[cursor] !== openBrace) return null;
+  if (bytes[cursor] !== openBrace) return false;
   cursor = skipBlanks(bytes, cursor + 1);
+  if (bytes[cursor] === closeBrace) return true;
   while (bytes[cursor] === quote) {
     const keyEnd = endOfString(bytes, cursor);
-    if (keyEnd < 0) return null;
-    const isWanted = isKey(bytes, cursor, keyEnd, name);
+    const name = keyEnd < 0 ? null : toName(bytes, cursor, keyEnd);
+    if (name === null) return false;
     cursor = skipBlanks(bytes, keyEnd);
-    if (bytes[cursor] !== colon) return null;
+    if (bytes[cursor] !== colon) return false;
     const start = skipBlanks(bytes, cursor + 1);
+    if (!visit(name, start)) return false;
     const end = endOfValue(bytes, start);
-    if (end < 0) return null;
-    if (isWanted) return { start, end };
+    if (end < 0) return false;
     cursor = skipBlanks(bytes, end);
-    if (bytes[cursor] !== comma) return null;
+    if (bytes[cursor] === closeBrace) return true;
+    if (bytes[cursor] !== comma) return false;
     cursor = skipBlanks(bytes, cursor + 1);
   }
-  return null;
+  return false;
+}
+
+/** Finds which of some members comes first, and where its value begins; what comes after it is not looked at. */
+export function findFirstOf(bytes: Buffer, names: readonly string[]): { name: string; start: number } | null {
+  let found: { name: string; start: number } | null = null;
+  walkMembers(bytes, 0, (name, start) => {
+    if (!names.includes(name)) return true;
+    found = { name, start };
+    return false;
+  });
+  return found;
+}
+
+/** The names of an object's members in their order, repeated ones included; null when the bytes are no object. */
+export function namesOf(bytes: Buffer, at: number): string[] | null {
+  const names: string[] = [];
+  const isWhole = walkMembers(bytes, at, (name) => {
+    names.push(name);
+    return true;
+  });
+  return isWhole ? names : null;
 }
 
 /** The index behind a value that begins at `start`; negative when it does not end. */
@@ -120,14 +159,11 @@ export function skipBlanks(bytes: Buffer, at: number): number {
 }
 
 /** A key may be written with escapes; then it is read. */
-function isKey(bytes: Buffer, start: number, end: number, name: string): boolean {
-  const text = bytes.toString('utf8', start, end);
-  return text === `"${name}"` || (text.includes('\\') && toText(text) === name);
-}
-
-function toText(literal: string): string | null {
+function toName(bytes: Buffer, start: number, end: number): string | null {
+  const text = bytes.toString('utf8', start + 1, end - 1);
+  if (!text.includes('\\')) return text;
   try {
-    return String(JSON.parse(literal));
+    return String(JSON.parse(bytes.toString('utf8', start, end)));
   } catch {
     return null;
   }

@@ -1,0 +1,222 @@
+/**
+ * One request on its way through: judged once, then bytes. What `callUpstream` promises holds here as well: policy, limits
+ * and a deadline, an intent with the audit before the upstream hears anything, exactly one outcome, an end of the call
+ * upstream when the client goes.
+ */
+import { AppError } from '../../../../errors/appError.js';
+import type { JsonObject, JsonRpcId, JsonRpcRequest } from '../../protocol/jsonRpc.js';
+import type { Era } from '../../protocol/revisions.js';
+import { CallerGone, failureTypeOf } from '../callAccount.js';
+import type { Abortable } from '../instanceRooms.js';
+import { isCredentialFailure } from '../missingCredential.js';
+import type { ByteReply } from '../reply.js';
+import { refuseAmbiguous } from './ambiguity.js';
+import { AnswerFacts } from './answerFacts.js';
+import { AnsweringCall } from './answeringCall.js';
+import { cancelUpstream } from './cancelUpstream.js';
+import type { PassContext, PassedRequest } from './passContext.js';
+import { answerWithout, toPassedFailure } from './passedFailure.js';
+import type { PassedSession } from './passedSession.js';
+import { findOutWhetherReadOnly } from './readOnlyTools.js';
+import { withToolName } from './renamedTool.js';
+import { toLegacyHeaders, toModernHeaders } from './requestHeaders.js';
+
+export class PassedCall extends AnsweringCall implements Abortable {
+  #body: Buffer;
+  /** The upstream's name of the tool, where it is another one. */
+  #renamed: string | null = null;
+  #isCounted = false;
+  #isSettled = false;
+
+  constructor(
+    pass: PassContext,
+    from: PassedRequest,
+    era: Era,
+    request: JsonRpcRequest,
+    body: Buffer,
+    reply: ByteReply,
+  ) {
+    super(pass, from, era, request, reply);
+    this.#body = body;
+  }
+
+  /** Takes the request on its way; failures are answers too. Never throws. */
+  start(): void {
+    try {
+      this.#admit();
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  #admit(): void {
+    const { ctx, sessions, deadlines } = this.pass;
+    const { instance, sessionId } = this.from;
+    const { method, params } = this.request;
+    const { room } = this;
+    room.limits.takeRequest();
+    ctx.noteUse(instance.id);
+    if (this.era === 'legacy' && method !== 'initialize') {
+      this.session = sessions.find(instance, sessionId);
+      if (method === 'ping') return this.#answerSelf({});
+    }
+    refuseAmbiguous(this.#body, this.request);
+    if (method === 'tools/call' && !ctx.gate.isOpen && !this.#applyPolicy(params?.['name'])) return;
+    room.limits.beginCall();
+    this.#isCounted = true;
+    this.session?.beginCall();
+    room.calls.add(this);
+    deadlines.add(this);
+    this.reply.listener = this;
+    this.intend(this.era, method, params);
+  }
+
+  /** @returns false when the policy hides the tool and the client was told so. */
+  #applyPolicy(tool: unknown): boolean {
+    const name = typeof tool === 'string' ? this.pass.ctx.gate.toUpstreamName(tool) : null;
+    if (name === null) {
+      this.#refuseTool(tool);
+      return false;
+    }
+    if (name === tool) return true;
+    this.#renamed = name;
+    this.#body = withToolName(this.#body, name);
+    return true;
+  }
+
+  #refuseTool(tool: unknown): void {
+    const error = { code: -32602, message: `Unknown tool: ${String(tool).slice(0, 128)}` };
+    this.reply.sendMessage({ jsonrpc: '2.0', id: this.request.id, error }, { status: 200 });
+    this.settle('');
+  }
+
+  protected override begin(): void {
+    if (this.#isSettled) return this.record(new CallerGone('the client is gone'));
+    const { ctx } = this.pass;
+    if (this.request.method !== 'tools/call' || ctx.gate.isOpen) return this.join();
+    const name = this.#renamed ?? String(this.request.params?.['name']);
+    if (!ctx.gate.needsAnnotations(name)) return this.join();
+    void this.#checkAnnotations(name);
+  }
+
+  async #checkAnnotations(name: string): Promise<void> {
+    try {
+      const isReadOnly = await findOutWhetherReadOnly(this.pass, this.from, this, this.room, name);
+      if (this.#isSettled || isReadOnly) return this.join();
+    } catch (error) {
+      return this.fail(error);
+    }
+    this.record(new AnswerFacts('refused'));
+    this.#refuseTool(this.request.params?.['name']);
+  }
+
+  protected override join(): void {
+    if (this.session === null || this.session.upstream !== null) return this.#send();
+    this.pass.sessions.renew(this.session, this.from.origin).then(
+      () => this.#send(),
+      (error: unknown) => this.fail(error),
+    );
+  }
+
+  #send(): void {
+    if (this.#isSettled) return;
+    const { headers: given, revision, instance } = this.from;
+    const headers = this.era === 'modern' ? toModernHeaders(given, this.#renamed) : toLegacyHeaders(revision);
+    const sessionId = this.session?.upstream?.id ?? null;
+    const request = { lane: 'call', method: 'POST', body: this.#body, sessionId, headers } as const;
+    this.exchange = this.pass.raw.exchange(instance, request, this);
+  }
+
+  // ── What ends it early ───────────────────────────────────────────────────────────────────────────────────────────
+
+  onGone(): void {
+    this.#giveUp(new CallerGone('the client is gone'));
+  }
+
+  onDeadline(): void {
+    const { timeoutMs } = this.pass.ctx.definition.limits;
+    this.#giveUp(new AppError('UPSTREAM_TIMEOUT', `no answer within ${timeoutMs} ms`));
+  }
+
+  abort(reason: Error): void {
+    this.#giveUp(reason);
+  }
+
+  /** Whether this is the call that a client of that session means. */
+  isOf(session: PassedSession, id: JsonRpcId): boolean {
+    return this.session === session && this.request.id === id;
+  }
+
+  /** The client said that it waits no longer; the upstream heard it too. */
+  cancel(): void {
+    this.fail(new CallerGone('the client cancelled the call'));
+  }
+
+  #giveUp(why: Error): void {
+    if (this.#isSettled) return;
+    // Whoever can resume the stream has cancelled nothing.
+    const isResumable = why instanceof CallerGone && this.relay?.hasIds === true;
+    if (this.exchange !== null && this.session !== null && !this.isAnswered && !isResumable)
+      cancelUpstream(this.pass.raw, this.session, this.from.revision, this.request.id);
+    this.fail(why);
+  }
+
+  // ── The end ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #answerSelf(result: JsonObject): void {
+    this.reply.sendMessage({ jsonrpc: '2.0', id: this.request.id, result }, { status: 200 });
+    this.settle('');
+  }
+
+  protected override fail(error: unknown): void {
+    if (this.#isSettled) return;
+    this.exchange?.abort();
+    this.exchange = null;
+    if (error instanceof AppError && error.code === 'AUDIT_UNAVAILABLE')
+      this.pass.ctx.metrics.auditWriteFailures.inc();
+    this.record(error);
+    this.settle(failureTypeOf(error));
+    if (this.reply.isGone) return;
+    if (this.reply.isFresh && isCredentialFailure(error)) return void this.#answerWithout(error);
+    this.#sendFailure(error);
+  }
+
+  #sendFailure(error: unknown): void {
+    const { response, form } = toPassedFailure(this.era, this.request.id, error, this.pass.ctx.log);
+    if (this.reply.isFresh) return this.reply.sendMessage(response, form);
+    // Half an answer must not be taken for a whole one; between two events there is room for a last one.
+    if (this.relay === null) return this.reply.cut();
+    if (!this.isAnswered) this.reply.write(`event: message\ndata: ${JSON.stringify(response)}\n\n`);
+    this.reply.end();
+  }
+
+  async #answerWithout(error: AppError): Promise<void> {
+    const { ctx, sessions } = this.pass;
+    const { instance } = this.from;
+    const { id, method, params = {} } = this.request;
+    try {
+      const result = await answerWithout(ctx, this.era, instance, this.request, error);
+      const form = method === 'initialize' ? { sessionId: sessions.create(instance, params, undefined) } : {};
+      this.reply.sendMessage({ jsonrpc: '2.0', id, result }, form);
+    } catch (thrown) {
+      this.#sendFailure(thrown);
+    }
+  }
+
+  protected override settle(errorType: string): void {
+    if (this.#isSettled) return;
+    this.#isSettled = true;
+    const { ctx, deadlines } = this.pass;
+    this.reply.listener = null;
+    if (this.#isCounted) {
+      deadlines.remove(this);
+      this.room.calls.delete(this);
+      this.room.limits.endCall();
+      this.session?.endCall();
+    }
+    const { method, params } = this.request;
+    const tool = method === 'tools/call' ? String(params?.['name']) : undefined;
+    const seconds = (performance.now() - this.from.origin.arrivedAt) / 1_000;
+    ctx.metrics.served.observe(seconds, { method, tool, errorType });
+  }
+}

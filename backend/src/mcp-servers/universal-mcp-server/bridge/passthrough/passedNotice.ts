@@ -1,0 +1,111 @@
+/**
+ * A message of a client that has no response: a notification, or its answer to what the server asked. It is accounted for
+ * like a call, for it is sent with the owner's credential; its client is told 202 as soon as the upstream took it.
+ */
+import { AppError } from '../../../../errors/appError.js';
+import type { JsonRpcNotification, JsonRpcResponse } from '../../protocol/jsonRpc.js';
+import type { RawHead } from '../../upstream/remote/rawUpstream.js';
+import { CallerGone } from '../callAccount.js';
+import type { ByteReply } from '../reply.js';
+import { succeeded } from './answerFacts.js';
+import type { PassContext, PassedRequest } from './passContext.js';
+import { PassedExchange } from './passedExchange.js';
+import { toPassedFailure } from './passedFailure.js';
+import type { PassedSession } from './passedSession.js';
+import { toLegacyHeaders } from './requestHeaders.js';
+
+export class PassedNotice extends PassedExchange {
+  readonly #session: PassedSession;
+  readonly #method: string;
+  readonly #body: Buffer;
+  #isOver = false;
+  #status = 0;
+
+  constructor(
+    pass: PassContext,
+    from: PassedRequest,
+    session: PassedSession,
+    message: JsonRpcNotification | JsonRpcResponse,
+    body: Buffer,
+    reply: ByteReply,
+  ) {
+    super(pass, from, reply);
+    this.#session = session;
+    this.#method = 'method' in message ? message.method : 'response';
+    this.#body = body;
+  }
+
+  /** Sends it; failures are answers too. Never throws. */
+  start(): void {
+    const { rooms, deadlines } = this.pass;
+    try {
+      rooms.of(this.from.instance).limits.takeRequest();
+      // A session that has yet to be joined, or is to be joined anew, begins without what was said to the one before.
+      if (this.#session.upstream === null) return this.reply.sendEmpty(202);
+      this.#session.beginCall();
+      deadlines.add(this);
+      this.reply.listener = this;
+      this.intend('legacy', this.#method, undefined);
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  protected override begin(): void {
+    if (this.#isOver) return this.record(new CallerGone('the client is gone'));
+    const headers = toLegacyHeaders(this.from.revision);
+    const sessionId = this.#session.upstream?.id ?? null;
+    const request = { lane: 'call', method: 'POST', body: this.#body, sessionId, headers } as const;
+    this.exchange = this.pass.raw.exchange(this.from.instance, request, this);
+  }
+
+  onHead(head: RawHead): void {
+    this.#status = head.status;
+  }
+
+  onData(): void {}
+
+  onEnd(): void {
+    this.exchange = null;
+    // What was lost with the upstream's session has no meaning in the next one.
+    if (this.#status === 404 && this.#session.upstream?.id != null) this.#session.upstream = null;
+    this.record(succeeded);
+    this.#end();
+    this.reply.sendEmpty(202);
+  }
+
+  /** The upstream did not take it: nobody waits for it, and its client can do nothing about it. */
+  onError(error: AppError): void {
+    this.exchange = null;
+    this.record(error);
+    this.#end();
+    this.reply.sendEmpty(202);
+  }
+
+  onGone(): void {
+    this.fail(new CallerGone('the client is gone'));
+  }
+
+  onDeadline(): void {
+    this.fail(new AppError('UPSTREAM_TIMEOUT', 'the upstream takes a message too slowly'));
+  }
+
+  protected override fail(error: unknown): void {
+    if (this.#isOver) return;
+    this.record(error);
+    this.#end();
+    if (this.reply.isGone) return;
+    const { response, form } = toPassedFailure('legacy', null, error, this.pass.ctx.log);
+    this.reply.sendMessage(response, form);
+  }
+
+  #end(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.exchange?.abort();
+    this.reply.listener = null;
+    if (this.deadlineAt === 0) return;
+    this.pass.deadlines.remove(this);
+    this.#session.endCall();
+  }
+}

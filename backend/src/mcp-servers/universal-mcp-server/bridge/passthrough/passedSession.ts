@@ -1,0 +1,105 @@
+/**
+ * A session of a passed client while it is in memory: which session of the upstream it is now, and who waits for it to be
+ * renewed. What has to outlive it is in its id and in the journal, so it may leave at any time.
+ */
+import type { SealedInstance } from '../../../../services/instanceResolver.js';
+import type { ClientTerms } from '../../upstream/upstream.js';
+import type { OpenThing } from '../instanceRooms.js';
+import type { SettledSession, UpstreamSession } from '../sessionIds.js';
+
+/** Something of a session that ends with it. */
+export interface Closable {
+  close(): void;
+}
+
+/**
+ * A client that had a stream and did not come back within this is taken to have vanished: clients open a stream that
+ * broke again within seconds.
+ */
+const goneMs = 30_000;
+/**
+ * A client without a stream says nothing while its user thinks. Upstreams keep sessions for minutes to hours; one that is
+ * ended too early is renewed underneath, one that is never ended costs the upstream memory.
+ */
+const quietMs = 5 * 60_000;
+
+export class PassedSession implements OpenThing {
+  readonly uuid: string;
+  readonly client: ClientTerms;
+  /** Null while it has to be initialized, for the first time or again. */
+  upstream: UpstreamSession | null;
+  /** Under way to a new upstream session; all that wait for it share it. */
+  renewal: Promise<void> | null = null;
+  instance: SealedInstance;
+  /** The stream for what belongs to no request. */
+  hasStream = false;
+  readonly streams = new Set<Closable>();
+  #callsUnderWay = 0;
+  #usedAt = performance.now();
+  #hadStream = false;
+  readonly #onExpiry: (session: PassedSession) => void;
+
+  constructor(instance: SealedInstance, settled: SettledSession, onExpiry: (session: PassedSession) => void) {
+    this.instance = instance;
+    this.uuid = settled.uuid;
+    this.client = settled.client;
+    this.upstream = settled.upstream?.revision === revisionOf(instance) ? settled.upstream : null;
+    this.#onExpiry = onExpiry;
+  }
+
+  get usedAt(): number {
+    return this.#callsUnderWay > 0 || this.streams.size > 0 ? Infinity : this.#usedAt;
+  }
+
+  get idleMs(): number {
+    return this.#hadStream ? goneMs : quietMs;
+  }
+
+  touch(instance: SealedInstance): void {
+    if (this.instance !== instance) {
+      this.instance = instance;
+      if (this.upstream?.revision !== revisionOf(instance)) this.upstream = null;
+    }
+    this.#usedAt = performance.now();
+  }
+
+  beginCall(): void {
+    this.#callsUnderWay += 1;
+  }
+
+  endCall(): void {
+    this.#callsUnderWay -= 1;
+    this.#usedAt = performance.now();
+  }
+
+  addStream(stream: Closable): void {
+    this.#hadStream = true;
+    this.streams.add(stream);
+  }
+
+  removeStream(stream: Closable): void {
+    this.streams.delete(stream);
+    this.#usedAt = performance.now();
+  }
+
+  /** Another credential is another account upstream: its session and its streams end with the old one. */
+  onInstanceChange(now: SealedInstance | null): void {
+    if (now === null) return this.close();
+    if (this.upstream !== null && this.upstream.revision !== revisionOf(now)) this.upstream = null;
+    if (revisionOf(this.instance) !== revisionOf(now) || this.instance.epoch !== now.epoch) this.close();
+    this.instance = now;
+  }
+
+  close(): void {
+    for (const stream of Array.from(this.streams)) stream.close();
+  }
+
+  expire(): void {
+    this.#onExpiry(this);
+  }
+}
+
+/** Names the credential and the settings of an instance; not what they say. */
+export function revisionOf({ credentialRevision, overridesRevision }: SealedInstance): string {
+  return `${credentialRevision}.${overridesRevision}`;
+}
