@@ -1,12 +1,17 @@
 // A small MCP server over stdio (revision 2025-11-25) whose tools misbehave on request. No dependency, quick to start.
-// Arguments: --silent (never answers), --banner (prints text before it speaks), --crash (ends at once), --refuse.
+// Arguments: --wait-while=<file> (reads nothing while the file is there), --one-more-while=<file> (has a tool more), --silent (never answers), --banner (prints text before it speaks), --crash (ends at once), --refuse.
 import { spawn } from 'node:child_process';
-import { appendFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 
 const flags = new Set(process.argv.slice(2));
 if (flags.has('--crash')) process.exit(3);
 if (flags.has('--banner')) process.stdout.write('Welcome to the server\nlistening on stdio\n');
+
+/** The file that a flag such as --wait-while=/tmp/file names. */
+const fileOf = (flag) => process.argv.find((one) => one.startsWith(`${flag}=`))?.slice(flag.length + 1);
+const gate = fileOf('--wait-while') ?? '';
+while (existsSync(gate)) await new Promise((resolve) => setTimeout(resolve, 10));
 
 const send = (message) => process.stdout.write(`${JSON.stringify({ jsonrpc: '2.0', ...message })}\n`);
 const text = (value) => ({
@@ -141,6 +146,9 @@ const tools = {
   },
   fail: () => ({ ...text('the tool failed'), isError: true }),
 };
+
+const oneMore = fileOf('--one-more-while');
+if (oneMore !== undefined && existsSync(oneMore)) tools.oneMore = () => text('one more');
 
 /** Remembers what was asked, and answers as a server does that has nothing to say. */
 const note = (what) => {

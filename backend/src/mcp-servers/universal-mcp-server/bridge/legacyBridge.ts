@@ -16,6 +16,7 @@ import type { ServerTerms } from '../upstream/upstream.js';
 import type { BridgeContext, RequestOrigin } from './bridgeContext.js';
 import { CallerGone } from './callAccount.js';
 import { callUpstream } from './callUpstream.js';
+import { joinOrRecall } from './coldStart.js';
 import { toFailureReply } from './failureReply.js';
 import type { InstanceRoom, InstanceRooms } from './instanceRooms.js';
 import { LegacySession } from './legacySession.js';
@@ -106,7 +107,11 @@ export function createLegacyBridge(ctx: BridgeContext, rooms: InstanceRooms): Le
         origin: from.origin,
         request,
         listener,
-        connect: (signal) => session.held.get(instance, signal),
+        connect: (signal) =>
+          joinOrRecall(
+            { ctx, held: session.held, instance, request, onOther: () => session.tellListsChanged() },
+            signal,
+          ),
         onStart: (controller) => void session.calls.set(request.id, controller),
       },
       reply,
@@ -219,7 +224,10 @@ async function joinUpstream(
         request,
         listener: { onNotification() {}, onServerRequest: (one) => session.ask(one, null) },
         connect: async (signal) => {
-          const connection = await session.held.get(instance, signal);
+          const connection = await joinOrRecall(
+            { ctx, held: session.held, instance, request, onOther: () => session.tellListsChanged() },
+            signal,
+          );
           ctx.lists.remember(instance.id, 'initialize', { ...connection.server });
           return { ...connection, request: () => Promise.resolve(toResponse(connection.server)) };
         },

@@ -36,6 +36,7 @@ export class LegacySession implements OpenThing {
   #stream: ReplyStream | null = null;
   #usedAt = performance.now();
   #asks = 0;
+  #owesLists = false;
   /** The connection, when it is one to a modern upstream. */
   #view: LegacyView | null = null;
 
@@ -74,8 +75,16 @@ export class LegacySession implements OpenThing {
     this.#instance = instance;
   }
 
+  /** Says that every list may be another one; a client without a stream hears of it when it opens one. */
+  tellListsChanged(): void {
+    if (this.#stream === null) this.#owesLists = true;
+    this.#tellListsChanged(this.held.server);
+  }
+
   openStream(stream: ReplyStream): void {
     this.#stream = stream;
+    if (this.#owesLists) this.#tellListsChanged(this.held.server);
+    this.#owesLists = false;
     if (this.held.isConnected) this.#view?.hear();
     else this.#rejoinToHear();
     stream.signal.addEventListener(

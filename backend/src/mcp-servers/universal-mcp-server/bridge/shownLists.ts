@@ -5,7 +5,8 @@ import type { BridgeContext } from './bridgeContext.js';
 import type { InstanceRoom } from './instanceRooms.js';
 import { isReadOnly } from './toolPolicy.js';
 
-const keptKinds = {
+/** The kind under which the last list of each method is kept. */
+export const keptKinds = {
   'tools/list': 'tools',
   'prompts/list': 'prompts',
   'resources/list': 'resources',
