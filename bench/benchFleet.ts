@@ -1,6 +1,6 @@
 /**
- * A fleet of its own for the benchmark: state and ports apart from any other, two services (`api` and `stdio`) before
- * upstreams that cost next to nothing, and instances of each.
+ * A fleet of its own for the benchmark: state and ports apart from any other, a service of each kind before upstreams
+ * that cost next to nothing, and instances of each.
  */
 import { execFile } from 'node:child_process';
 import {
@@ -21,34 +21,36 @@ import { findPm2, readConfig } from '../scripts/fleet/openFleet.js';
 
 export interface BenchFleet extends AsyncDisposable {
   /** Of the service's port, without the front. */
-  origin(service: 'bench-api' | 'bench-stdio'): string;
+  origin(service: BenchService): string;
   readonly frontOrigin: string;
   pidOf(program: string): Promise<number>;
   /** Makes as many instances of a service; gives the path of each, and the credential that is its own. */
-  connect(service: string, count: number): Promise<readonly { path: string; credential: string }[]>;
+  connect(service: BenchService, count: number): Promise<readonly { path: string; credential: string }[]>;
 }
 
 /** Below the range from which the kernel takes ports by itself, and apart for two runs at once. */
 const firstPort = 20_000 + (process.pid % 1_000) * 10;
-const ports = {
-  api: firstPort,
-  front: firstPort + 1,
-  monitor: firstPort + 2,
-  'bench-api': firstPort + 3,
-  'bench-stdio': firstPort + 4,
-};
+const benchServices = ['bench-api', 'bench-stdio', 'bench-legacy', 'bench-modern', 'bench-events'] as const;
+export type BenchService = (typeof benchServices)[number];
+const portOf = (service: BenchService): number => firstPort + 3 + benchServices.indexOf(service);
+const ports = { api: firstPort, front: firstPort + 1, monitor: firstPort + 2 };
 
-export async function startBenchFleet(upstreamPort: number): Promise<BenchFleet> {
+/** @param upstreams ports of the REST upstream and of the remote MCP server. */
+export async function startBenchFleet(upstreams: { rest: number; mcp: number }): Promise<BenchFleet> {
   const projectRoot = findProjectRoot();
   const folder = realpathSync(mkdtempSync(join(tmpdir(), 'portolan-bench-')));
   chmodSync(folder, 0o711);
   const mcpPortsDir = join(folder, 'mcp-ports');
-  writeService(mcpPortsDir, 'bench-api', apiService(upstreamPort));
+  writeService(mcpPortsDir, 'bench-api', apiService(upstreams.rest));
   writeService(
     mcpPortsDir,
     'bench-stdio',
     stdioService(join(projectRoot, 'bench/programs/stdioUpstream.mjs')),
   );
+  const remote = `http://127.0.0.1:${upstreams.mcp}`;
+  writeService(mcpPortsDir, 'bench-legacy', remoteService('blgc', `${remote}/legacy`));
+  writeService(mcpPortsDir, 'bench-modern', remoteService('bmod', `${remote}/modern`));
+  writeService(mcpPortsDir, 'bench-events', remoteService('bevt', `${remote}/modern-events`));
   const settings = {
     PORTOLAN_STATE_DIR: join(folder, 'state'),
     MCP_PORTS_DIR: mcpPortsDir,
@@ -75,7 +77,7 @@ export async function startBenchFleet(upstreamPort: number): Promise<BenchFleet>
     await post('/auth/setup', { setupCode, email, password });
     const { accessToken } = await post('/auth/login', { email, password });
     return {
-      origin: (service) => `http://127.0.0.1:${ports[service]}`,
+      origin: (service) => `http://127.0.0.1:${portOf(service)}`,
       frontOrigin: `http://127.0.0.1:${ports.front}`,
       async pidOf(program) {
         const app = (await findPm2(readConfig())?.list())?.find(({ name }) => name === program);
@@ -116,12 +118,10 @@ async function signInAnother(
   return (await post('/auth/login', account)).accessToken;
 }
 
-function writeService(mcpPortsDir: string, name: string, config: object): void {
+function writeService(mcpPortsDir: string, name: BenchService, config: object): void {
   mkdirSync(join(mcpPortsDir, name), { recursive: true });
-  writeFileSync(
-    join(mcpPortsDir, name, 'config.json'),
-    JSON.stringify({ schemaVersion: 1, name, ...config }, null, 2),
-  );
+  const whole = { schemaVersion: 1, name, title: name, port: portOf(name), limits, credentials, ...config };
+  writeFileSync(join(mcpPortsDir, name, 'config.json'), JSON.stringify(whole, null, 2));
 }
 
 /** Limits that the benchmark does not reach. */
@@ -142,12 +142,8 @@ const credentials = {
 };
 
 const apiService = (upstreamPort: number) => ({
-  title: 'Benchmark, api',
   kind: 'api',
-  port: ports['bench-api'],
   instancePrefix: 'bapi',
-  limits,
-  credentials,
   api: {
     baseUrl: `http://127.0.0.1:${upstreamPort}`,
     headers: { Authorization: { $userToken: 'Bearer {{token}}' } },
@@ -165,18 +161,25 @@ const apiService = (upstreamPort: number) => ({
 });
 
 const stdioService = (program: string) => ({
-  title: 'Benchmark, stdio',
   kind: 'stdio',
-  port: ports['bench-stdio'],
   instancePrefix: 'bstd',
-  limits,
-  credentials,
   stdio: {
     command: process.execPath,
     args: [program],
     env: { CALLER: { $userToken: '{{token}}' } },
     maxProcesses: 200,
     maxPerUser: 100,
+  },
+});
+
+const remoteService = (instancePrefix: string, url: string) => ({
+  kind: 'streamable-http',
+  instancePrefix,
+  remote: {
+    url,
+    headers: { Authorization: { $userToken: 'Bearer {{token}}' } },
+    auth: 'headers',
+    egress: { allowHosts: ['127.0.0.1'], allowPrivate: true },
   },
 });
 

@@ -12,6 +12,8 @@ export interface Caller {
   readonly body: string;
   /** What the answer has to hold: the caller's own credential. */
   readonly expected: string;
+  /** What is done again and again; absent: one POST of the body. */
+  readonly turn?: (client: Client, caller: Caller) => Promise<void>;
 }
 
 export interface LoadResult {
@@ -28,18 +30,12 @@ export async function runLoad(callers: readonly Caller[], durationMs: number): P
   await Promise.all(
     callers.map(async (caller) => {
       const client = new Client(caller.origin, { pipelining: 1 });
+      const turn = caller.turn ?? callOnce;
       try {
         while (performance.now() - start < durationMs) {
           const before = performance.now();
-          const { path, headers, body } = caller;
-          const answer = await client.request({ method: 'POST', path, headers, body });
-          const text = await answer.body.text();
+          await turn(client, caller);
           latencies.push(performance.now() - before);
-          if (answer.statusCode !== 200 || !text.includes(caller.expected)) {
-            throw new Error(
-              `a call was answered with ${answer.statusCode}, not with its caller's credential`,
-            );
-          }
         }
       } finally {
         await client.close();
@@ -48,6 +44,17 @@ export async function runLoad(callers: readonly Caller[], durationMs: number): P
   );
   const seconds = (performance.now() - start) / 1_000;
   return { calls: latencies.length, seconds, latencies: Float64Array.from(latencies).sort() };
+}
+
+/** One POST of the caller's body. @throws when the answer is not a 200 with its credential. */
+export async function callOnce(
+  client: Client,
+  { path, headers, body, expected }: Omit<Caller, 'origin'>,
+): Promise<void> {
+  const answer = await client.request({ method: 'POST', path, headers, body });
+  const text = await answer.body.text();
+  if (answer.statusCode !== 200 || !text.includes(expected))
+    throw new Error(`a call was answered with ${answer.statusCode}, not with its caller's credential`);
 }
 
 /** The value below which a share of the sorted values lies. */

@@ -1,18 +1,20 @@
 /**
  * `npm run bench`: what the gateway costs, as ratios to doing without it, in one interleaved run. It prints a markdown
- * table (`--json` for a program) with calls a second, latency, and CPU time a call of the gateway itself; every answer is
- * checked for its caller's own credential.
+ * table for each section (`--json` for a program) with calls a second, latency, and CPU time a call of the gateway
+ * itself; every answer is checked for its caller's own credential.
  */
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { availableParallelism, cpus } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { findProjectRoot } from '../backend/src/config/projectRoot.js';
-import { startBenchFleet } from './benchFleet.js';
-import { cpuMicros, residentMiB } from './cpuTime.js';
-import { median, quantile, runLoad, type Caller } from './load.js';
-import { openLegacySession } from './legacySession.js';
+import { startBenchFleet, type BenchFleet, type BenchService } from './benchFleet.js';
+import { residentMiB } from './cpuTime.js';
+import { churners, legacyCallers, modernCallers, type Person } from './mcpCallers.js';
+import { measureAll, type Row } from './measuring.js';
+import { startNginx } from './nginx.js';
+import { toReport, toSection, type Section } from './report.js';
+import { measureSessions } from './openSessions.js';
 
 const { values: options } = parseArgs({
   options: {
@@ -20,178 +22,217 @@ const { values: options } = parseArgs({
     rounds: { type: 'string', default: '5' },
     'round-ms': { type: 'string', default: '2000' },
     clients: { type: 'string', default: '16' },
-    // A part of the names of rows to measure besides `direct` and the bare proxy, for profiling.
+    // A part of the names of rows to measure besides the yardsticks, for profiling.
     rows: { type: 'string', default: '' },
+    // A part of the names of sections.
+    sections: { type: 'string', default: '' },
   },
 });
-const rounds = Number(options.rounds);
-const roundMs = Number(options['round-ms']);
 const clients = Number(options.clients);
+const roundOptions = { rounds: Number(options.rounds), roundMs: Number(options['round-ms']) };
 
-/** One way to the same small answer. */
-interface Row {
-  readonly name: string;
-  readonly callers: readonly Caller[];
-  /** The process whose CPU time counts: what stands between caller and upstream, or the upstream itself. */
+interface Program {
+  readonly child: ChildProcess;
+  readonly origin: string;
+  readonly port: number;
   readonly pid: number;
-}
-
-interface Measured {
-  readonly callsPerSecond: number;
-  readonly p50Ms: number;
-  readonly p99Ms: number;
-  readonly cpuMicrosPerCall: number;
 }
 
 const children: ChildProcess[] = [];
 
-async function startProgram(name: string, ...args: string[]): Promise<{ port: number; pid: number }> {
+async function startProgram(name: string, ...args: string[]): Promise<Program> {
   const child = fork(join(import.meta.dirname, 'programs', `${name}.js`), args);
   children.push(child);
   const [said] = (await once(child, 'message')) as [{ port: number }];
-  return { port: said.port, pid: child.pid ?? 0 };
+  return { child, origin: `http://127.0.0.1:${said.port}`, port: said.port, pid: child.pid ?? 0 };
 }
 
-async function measure(row: Row, callers: readonly Caller[], durationMs: number): Promise<Measured> {
-  const before = cpuMicros(row.pid);
-  const { calls, seconds, latencies } = await runLoad(callers, durationMs);
-  return {
-    callsPerSecond: calls / seconds,
-    p50Ms: quantile(latencies, 0.5),
-    p99Ms: quantile(latencies, 0.99),
-    cpuMicrosPerCall: (cpuMicros(row.pid) - before) / calls,
-  };
-}
-
-/** Rounds take turns, so that whatever else the machine does hits all rows alike; the median round counts. */
-async function measureAll(rows: readonly Row[], callersMax: number): Promise<ReadonlyMap<string, Measured>> {
-  const measured = new Map<string, Measured[]>(rows.map(({ name }) => [name, []]));
-  for (let round = 0; round <= rounds; round += 1) {
-    for (const row of rows) {
-      const result = await measure(row, row.callers.slice(0, callersMax), roundMs);
-      // The first round warms up.
-      if (round > 0) measured.get(row.name)?.push(result);
-    }
-  }
-  const middle = (all: readonly Measured[], of: keyof Measured) => median(all.map((one) => one[of]));
-  return new Map(
-    [...measured].map(([name, all]) => [
-      name,
-      {
-        callsPerSecond: middle(all, 'callsPerSecond'),
-        p50Ms: middle(all, 'p50Ms'),
-        p99Ms: middle(all, 'p99Ms'),
-        cpuMicrosPerCall: middle(all, 'cpuMicrosPerCall'),
-      },
-    ]),
-  );
+/** The first row is what the others are compared with; the last of the yardsticks is the bare one. */
+interface Plan {
+  readonly name: string;
+  readonly yardsticks: () => Promise<Row[]>;
+  readonly rows: () => Promise<Row[]>;
 }
 
 async function main(): Promise<void> {
-  const upstream = await startProgram('upstream');
-  const proxy = await startProgram('bareProxy', `http://127.0.0.1:${upstream.port}`);
-  const bareStdio = await startProgram(
-    'bareStdio',
-    join(findProjectRoot(), 'bench/programs/stdioUpstream.mjs'),
-  );
-  await using fleet = await startBenchFleet(upstream.port);
-  const api = await fleet.connect('bench-api', clients);
-  const stdio = await fleet.connect('bench-stdio', clients);
+  const rest = await startProgram('upstream');
+  const mcp = await startProgram('mcpUpstream');
+  const proxy = await startProgram('bareProxy', mcp.origin);
+  const stdioProgram = join(findProjectRoot(), 'bench/programs/stdioUpstream.mjs');
+  const bareStdio = await startProgram('bareStdio', stdioProgram);
+  await using nginx = await startNginx(mcp.origin);
+  await using fleet = await startBenchFleet({ rest: rest.port, mcp: mcp.port });
+  const idleMiB = residentMiB(await fleet.pidOf('mcp-bench-legacy'));
 
-  const jsonHeaders = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' };
-  const body = JSON.stringify({
-    jsonrpc: '2.0',
-    id: 1,
-    method: 'tools/call',
-    params: { name: 'whoami', arguments: {} },
-  });
-  const plain = (port: number): Caller[] =>
-    api.map(({ credential }) => ({
-      origin: `http://127.0.0.1:${port}`,
-      path: '/',
-      headers: { ...jsonHeaders, authorization: `Bearer ${credential}` },
-      body,
-      expected: credential,
+  const known = new Map<BenchService, Promise<readonly Person[]>>();
+  const peopleOf = (service: BenchService): Promise<readonly Person[]> => {
+    const people = known.get(service) ?? fleet.connect(service, clients);
+    known.set(service, people);
+    return people;
+  };
+  /** The same people without the gateway: they bring their credential themselves. */
+  const plain = async (path: string): Promise<Person[]> =>
+    (await peopleOf('bench-legacy')).map(({ credential }) => ({
+      path,
+      credential,
+      headers: { authorization: `Bearer ${credential}` },
     }));
-  const through = (origin: string, people: typeof api): Promise<Caller[]> =>
-    Promise.all(
-      people.map(async ({ path, credential }) => ({
-        origin,
-        path,
-        headers: { ...jsonHeaders, ...(await openLegacySession(origin, path, jsonHeaders)) },
-        body,
-        expected: credential,
-      })),
-    );
+  const row = async (name: string, service: BenchService, callers: Row['callers']): Promise<Row> => ({
+    name,
+    callers,
+    pid: await fleet.pidOf(`mcp-${service}`),
+  });
 
-  const apiPid = await fleet.pidOf('mcp-bench-api');
-  const stdioPid = await fleet.pidOf('mcp-bench-stdio');
-  const idleMiB = residentMiB(apiPid);
-  const rows: Row[] = [
-    { name: 'direct', callers: plain(upstream.port), pid: upstream.pid },
-    { name: 'bare undici proxy', callers: plain(proxy.port), pid: proxy.pid },
-    { name: 'bare stdio bridge', callers: plain(bareStdio.port), pid: bareStdio.pid },
-    { name: 'Portolan, api', callers: await through(fleet.origin('bench-api'), api), pid: apiPid },
-    { name: 'Portolan, stdio', callers: await through(fleet.origin('bench-stdio'), stdio), pid: stdioPid },
+  const plans: readonly Plan[] = [
     {
-      name: 'Portolan, stdio, by the front',
-      callers: await through(fleet.frontOrigin, stdio),
-      pid: await fleet.pidOf('front'),
+      name: 'Pass-through',
+      yardsticks: async () => {
+        const people = await plain('/legacy');
+        return [
+          { name: 'direct', callers: await legacyCallers(mcp.origin, people), pid: mcp.pid },
+          ...(nginx === null
+            ? []
+            : [{ name: 'nginx', callers: await legacyCallers(nginx.origin, people), pid: nginx.pid }]),
+          { name: 'bare undici proxy', callers: await legacyCallers(proxy.origin, people), pid: proxy.pid },
+        ];
+      },
+      rows: async () => [
+        await row(
+          'Portolan, pass-through, legacy',
+          'bench-legacy',
+          await legacyCallers(fleet.origin('bench-legacy'), await peopleOf('bench-legacy')),
+        ),
+        await row(
+          'Portolan, pass-through, modern',
+          'bench-modern',
+          modernCallers(fleet.origin('bench-modern'), await peopleOf('bench-modern')),
+        ),
+        await row(
+          'Portolan, pass-through, modern, SSE',
+          'bench-events',
+          modernCallers(fleet.origin('bench-events'), await peopleOf('bench-events')),
+        ),
+        {
+          name: 'Portolan, pass-through, by the front',
+          callers: await legacyCallers(fleet.frontOrigin, await peopleOf('bench-legacy')),
+          pid: await fleet.pidOf('front'),
+        },
+      ],
+    },
+    {
+      name: 'Pass-through of 64 KiB',
+      yardsticks: async () => {
+        const people = await plain('/legacy');
+        return [
+          { name: 'direct', callers: await legacyCallers(mcp.origin, people, 65_536), pid: mcp.pid },
+          {
+            name: 'bare undici proxy',
+            callers: await legacyCallers(proxy.origin, people, 65_536),
+            pid: proxy.pid,
+          },
+        ];
+      },
+      rows: async () => [
+        await row(
+          'Portolan, pass-through of 64 KiB',
+          'bench-legacy',
+          await legacyCallers(fleet.origin('bench-legacy'), await peopleOf('bench-legacy'), 65_536),
+        ),
+      ],
+    },
+    {
+      name: 'Translation',
+      yardsticks: async () => [
+        { name: 'direct', callers: modernCallers(mcp.origin, await plain('/modern')), pid: mcp.pid },
+        {
+          name: 'bare undici proxy',
+          callers: modernCallers(proxy.origin, await plain('/modern')),
+          pid: proxy.pid,
+        },
+      ],
+      rows: async () => [
+        await row(
+          'Portolan, modern client, legacy upstream',
+          'bench-legacy',
+          modernCallers(fleet.origin('bench-legacy'), await peopleOf('bench-legacy')),
+        ),
+        await row(
+          'Portolan, legacy client, modern upstream',
+          'bench-modern',
+          await legacyCallers(fleet.origin('bench-modern'), await peopleOf('bench-modern')),
+        ),
+      ],
+    },
+    {
+      name: 'stdio and api',
+      yardsticks: async () => {
+        const people = await plain('/legacy');
+        return [
+          { name: 'direct', callers: await legacyCallers(mcp.origin, people), pid: mcp.pid },
+          {
+            name: 'bare stdio bridge',
+            callers: await legacyCallers(bareStdio.origin, people),
+            pid: bareStdio.pid,
+          },
+        ];
+      },
+      rows: async () => [
+        await row(
+          'Portolan, stdio',
+          'bench-stdio',
+          await legacyCallers(fleet.origin('bench-stdio'), await peopleOf('bench-stdio')),
+        ),
+        await row(
+          'Portolan, api',
+          'bench-api',
+          await legacyCallers(fleet.origin('bench-api'), await peopleOf('bench-api')),
+        ),
+      ],
+    },
+    {
+      name: 'Session churn',
+      yardsticks: async () => [
+        { name: 'direct', callers: churners(mcp.origin, await plain('/legacy')), pid: mcp.pid },
+        {
+          name: 'bare undici proxy',
+          callers: churners(proxy.origin, await plain('/legacy')),
+          pid: proxy.pid,
+        },
+      ],
+      rows: async () => [
+        await row(
+          'Portolan, pass-through, churn',
+          'bench-legacy',
+          churners(fleet.origin('bench-legacy'), await peopleOf('bench-legacy')),
+        ),
+      ],
     },
   ];
-  const wanted = rows.filter(({ name }, at) => at < 3 || name.includes(options.rows));
-  const one = await measureAll(wanted, 1);
-  const many = await measureAll(wanted, clients);
-  report(wanted, one, many, idleMiB);
+
+  const sections: Section[] = [];
+  for (const { name, yardsticks, rows } of plans) {
+    if (!name.includes(options.sections)) continue;
+    const wanted = (await rows()).filter((one) => one.name.includes(options.rows));
+    if (wanted.length === 0) continue;
+    const all = [...(await yardsticks()), ...wanted];
+    const alone = await measureAll(all, 1, roundOptions);
+    const together = await measureAll(all, clients, roundOptions);
+    sections.push(toSection(name, all, all.length - wanted.length, alone, together));
+  }
+  const sessions =
+    'Sessions'.includes(options.sections) && options.rows === '' ? await openOnes(fleet, mcp) : null;
+  console.log(toReport({ ...roundOptions, clients, idleMiB, sections, sessions }, options.json));
 }
 
-function report(
-  rows: readonly Row[],
-  one: ReadonlyMap<string, Measured>,
-  many: ReadonlyMap<string, Measured>,
-  idleMiB: number,
-): void {
-  const direct = { one: one.get('direct')!, many: many.get('direct')! };
-  const proxy = many.get('bare undici proxy')!;
-  const table = rows.map(({ name }) => {
-    const [alone, together] = [one.get(name)!, many.get(name)!];
-    return {
-      row: name,
-      callsPerSecond: Math.round(together.callsPerSecond),
-      shareOfDirect: together.callsPerSecond / direct.many.callsPerSecond,
-      shareOfProxy: together.callsPerSecond / proxy.callsPerSecond,
-      cpuMicrosPerCall: together.cpuMicrosPerCall,
-      addedP50Ms: alone.p50Ms - direct.one.p50Ms,
-      p50Ms: together.p50Ms,
-      p99Ms: together.p99Ms,
-    };
-  });
-  const machine = `${cpus()[0]?.model ?? 'unknown'}, ${availableParallelism()} cores, Node ${process.versions.node}`;
-  if (options.json) {
-    console.log(JSON.stringify({ machine, rounds, roundMs, clients, idleMiB, table }, null, 2));
-    return;
-  }
-  console.log(
-    `${machine}; ${rounds} rounds of ${roundMs} ms, ${clients} clients, each with its own credential\n`,
-  );
-  console.log(
-    '| | calls/s | of direct | of the bare proxy | CPU µs a call | added p50, 1 client | p50 | p99 |',
-  );
-  console.log('|---|---:|---:|---:|---:|---:|---:|---:|');
-  for (const line of table) {
-    const cells = [
-      line.row,
-      line.callsPerSecond,
-      line.shareOfDirect.toFixed(2),
-      line.shareOfProxy.toFixed(2),
-      line.cpuMicrosPerCall.toFixed(0),
-      `${line.addedP50Ms.toFixed(2)} ms`,
-      `${line.p50Ms.toFixed(2)} ms`,
-      `${line.p99Ms.toFixed(2)} ms`,
-    ];
-    console.log(`| ${cells.join(' | ')} |`);
-  }
-  console.log(`\nA universal server before its first call: ${idleMiB.toFixed(0)} MiB resident.`);
+async function openOnes(fleet: BenchFleet, mcp: Program) {
+  const count = async () => {
+    mcp.child.send('count');
+    const [said] = (await once(mcp.child, 'message')) as [{ sessions: number; streams: number }];
+    return said;
+  };
+  const people = await fleet.connect('bench-legacy', 50);
+  const pid = await fleet.pidOf('mcp-bench-legacy');
+  return await measureSessions({ origin: fleet.origin('bench-legacy'), people, pid, count });
 }
 
 try {
