@@ -45,15 +45,26 @@ export function clientAddressReader(
 ): (request: Pick<IncomingMessage, 'headers' | 'socket'>) => string | null {
   const { frontKey, trustProxy, now = Date.now } = options;
   const isTrusted = addressMatcher(trustProxy);
+  // The loopback's few texts come with every request, and reading one costs more than the rest of this function.
+  let last: {
+    readonly text: string | undefined;
+    readonly address: string | null;
+    readonly isProxy: boolean;
+  } | null = null;
+  const readSocket = (text: string | undefined) => {
+    if (last?.text === text && last !== null) return last;
+    const address = plainAddress(text);
+    last = { text, address, isProxy: address !== null && isTrusted(address) };
+    return last;
+  };
   return (request) => {
     const signed = request.headers[clientAddressHeader];
     if (frontKey !== null && typeof signed === 'string') {
       const address = readSignedAddress(frontKey, signed, now());
       if (address !== null) return address;
     }
-    const socketAddress = plainAddress(request.socket.remoteAddress);
-    if (socketAddress === null || !isTrusted(socketAddress)) return socketAddress;
-    return forwardedAddress(request.headers['x-forwarded-for'], isTrusted) ?? socketAddress;
+    const { address, isProxy } = readSocket(request.socket.remoteAddress);
+    return isProxy ? (forwardedAddress(request.headers['x-forwarded-for'], isTrusted) ?? address) : address;
   };
 }
 

@@ -122,12 +122,14 @@ export function createInstanceResolver(options: InstanceResolverOptions): Instan
   return {
     async resolve(instanceIdText, service) {
       if (parseInstanceId(instanceIdText) === null) return { kind: 'unknown' };
-      return guarded(async () => {
+      try {
         const digest = lookupDigest(vault.keys().system.lookup, instanceIdText);
         const key = `${service}/${digest.toString('latin1')}`;
         const row = changes.isUp ? rows.get(key) : undefined;
         return toResolution(row ?? (await fetchRow(key, digest, service)), service);
-      });
+      } catch (error) {
+        return { kind: 'unavailable', error: toAppError(error) };
+      }
     },
     async resolveById(id, service, { staged } = { staged: false }) {
       return guarded(async () => {
