@@ -46,6 +46,10 @@ describe('drain', () => {
       server,
       lingerMs: 10,
       onStart: () => order.push('start'),
+      onStreamsEnd: () => {
+        order.push('last word');
+        stream.write('goodbye');
+      },
       close: async () => void order.push('close'),
     });
     const slowAnswer = get(port, '/slow');
@@ -64,9 +68,9 @@ describe('drain', () => {
     const answer = await slowAnswer;
     expect(answer.headers.connection).toBe('close');
     expect(await read(answer)).toBe('done');
-    expect(await streamText).toBe('');
+    expect(await streamText).toBe('goodbye');
     await drained;
-    expect(order).toEqual(['start', 'stream ended', 'close']);
+    expect(order).toEqual(['start', 'last word', 'stream ended', 'close']);
   });
 
   it('R13 answers a request that comes on an idle connection while draining, with Connection: close', async () => {

@@ -80,6 +80,7 @@ export async function openUniversalServer({
       server: service.server,
       lingerMs: 1,
       deadlineMs: 500,
+      onStreamsEnd: () => service.endStreams(),
       close: () => service.close(),
     });
     const bound = await listen(service.server, { host: '127.0.0.1', port });

@@ -23,6 +23,8 @@ export interface DrainOptions {
   readonly onStart?: () => void;
   /** Called when no request is left: close pools, children, files. */
   readonly close: () => Promise<void>;
+  /** Called after the calls, before streams are ended: a last word may be said on them. */
+  readonly onStreamsEnd?: () => void;
 }
 
 export interface Drain {
@@ -101,6 +103,7 @@ export function createDrain(options: DrainOptions): Drain {
     await callsFinished(deadlineMs);
     // The connection of a stream was promised to stay open, and its client may use it again: it lingers too.
     const hadStreams = streams.size > 0;
+    options.onStreamsEnd?.();
     for (const response of streams) {
       inFlight.add(response);
       response.end();

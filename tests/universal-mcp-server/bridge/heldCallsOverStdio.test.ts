@@ -1,5 +1,5 @@
 /* eslint-disable typescript/no-explicit-any -- what comes over the wire has the form that each test asserts */
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { join } from 'node:path';
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import type { StdioDefinition } from '../../../backend/src/catalog/mcpServerDefinitions.js';
@@ -71,6 +71,10 @@ describe('calls of modern clients that their legacy stdio server asks about', ()
   });
   afterAll(async () => {
     await server[Symbol.asyncDispose]();
+  });
+
+  afterEach(() => {
+    jest.restoreAllMocks();
   });
 
   it('U06 U07 the v2 client is asked by the real everything server, and its handlers’ answers arrive', async () => {
@@ -351,6 +355,21 @@ describe('calls of modern clients that their legacy stdio server asks about', ()
     const refused = await call(url, 'twoRounds', roundOf(first));
     expect(refused.json.error).toMatchObject(lost);
     expect(JSON.parse(textOf(await call(url, 'told')))).toMatchObject({ runs: 0 });
+  });
+
+  it('U07 a client that comes back after five minutes finds the call cancelled', async () => {
+    const now = jest.spyOn(Date, 'now');
+    await using own = await openUniversalServer({ definition: anAskingService(), site: server.site });
+    const { url } = await own.aUrl();
+    const first = await call(url, 'form');
+    const later = Date.now() + 5 * 60_000;
+    now.mockImplementation(() => later);
+    await waitUntil(
+      'the server heard of it',
+      async () => JSON.parse(textOf(await call(url, 'told'))).cancelled.length === 1,
+    );
+    const refused = await call(url, 'form', roundOf(first));
+    expect(refused.json.error).toMatchObject(lost);
   });
 
   it('A04 revoking the instance ends its held calls', async () => {

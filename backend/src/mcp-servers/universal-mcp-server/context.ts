@@ -56,6 +56,8 @@ export interface ServiceProcess {
   readonly metrics: Pick<ServiceMetrics, 'orphans'>;
   /** Tells the other programs that this service runs, with its files as they are now (P07). */
   announce(): Promise<void>;
+  /** Says on every stream that can hear it that it is over. */
+  endStreams(): void;
   /** Ends what no request holds any more: streams, children, audit, database. */
   close(): Promise<void>;
 }
@@ -199,6 +201,7 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
         log.warn('the other programs were not told of this service', { error });
       }
     },
+    endStreams: () => modern.endStreams(),
     async close() {
       modern[Symbol.dispose]();
       rooms[Symbol.dispose]();

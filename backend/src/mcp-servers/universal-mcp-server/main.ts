@@ -29,7 +29,11 @@ await runProgram('universal-mcp-server', async () => {
       markStream: (response) => drain?.markStream(response),
     },
   });
-  drain = createDrain({ server: service.server, close: () => service.close() });
+  drain = createDrain({
+    server: service.server,
+    onStreamsEnd: () => service.endStreams(),
+    close: () => service.close(),
+  });
   drainOnSignals(drain, (error) => log.error('closing failed', { error }));
   if (service.kindUpstream.kind === 'stdio') {
     const swept = await service.kindUpstream.upstream.sweepOrphans();

@@ -9,7 +9,7 @@ import type { ServerTerms } from '../upstream/upstream.js';
 import type { BridgeContext, RequestOrigin } from './bridgeContext.js';
 import { callUpstream } from './callUpstream.js';
 import { finishWithFailure } from './legacyBridge.js';
-import type { InstanceRoom, InstanceRooms } from './instanceRooms.js';
+import type { InstanceRoom, InstanceRooms, OpenThing } from './instanceRooms.js';
 import { ListenStream, parseListenFilter } from './listenStream.js';
 import { answerWithoutCredential, findServerTerms, isCredentialFailure } from './missingCredential.js';
 import { createModernCaller } from './modernCaller.js';
@@ -33,10 +33,13 @@ export interface ModernRequest {
 export interface ModernBridge extends Disposable {
   /** Answers every request whose envelope and headers were found right; failures are answers too. Never rejects. */
   request(from: ModernRequest, request: JsonRpcRequest, reply: Reply): Promise<void>;
+  /** Ends every listen stream with the result that says so. */
+  endStreams(): void;
 }
 
 export function createModernBridge(ctx: BridgeContext, rooms: InstanceRooms): ModernBridge {
   const caller = createModernCaller(ctx);
+  const streams = new Set<OpenThing>();
 
   /** What the upstream says of itself; asked of it once, and audited, since its start may use the credential. */
   const findTerms = async (
@@ -96,15 +99,19 @@ export function createModernBridge(ctx: BridgeContext, rooms: InstanceRooms): Mo
     if (conversation.era === 'modern') {
       const passed = new PassedListen(ctx, instance, request, conversation.joining);
       room.open.set(name, passed);
+      streams.add(passed);
       return passed.begin(reply.openStream(), () => {
         room.open.delete(name);
+        streams.delete(passed);
         passed.held.close();
       });
     }
     const stream = new ListenStream(ctx, instance, request.id, filter, conversation.joining);
     room.open.set(name, stream);
+    streams.add(stream);
     const end = (): void => {
       room.open.delete(name);
+      streams.delete(stream);
       stream.leave();
     };
     try {
@@ -162,6 +169,9 @@ export function createModernBridge(ctx: BridgeContext, rooms: InstanceRooms): Mo
         tool,
         errorType,
       });
+    },
+    endStreams() {
+      for (const stream of Array.from(streams)) stream.close();
     },
     [Symbol.dispose]: () => caller[Symbol.dispose](),
   };

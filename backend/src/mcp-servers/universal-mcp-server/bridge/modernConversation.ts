@@ -84,7 +84,9 @@ export class ModernConversation implements OpenThing {
   }
 
   get usedAt(): number {
-    return this.#users > 0 ? Infinity : this.#usedAt;
+    // A call that waits for its client has no POST here, and still needs its connection.
+    const isBusy = this.#users > 0 || this.#lanes.some(({ calls }) => calls.size > 0);
+    return isBusy ? Infinity : this.#usedAt;
   }
 
   /** What the upstream said of itself, once it was reached. */
@@ -186,6 +188,7 @@ export class ModernConversation implements OpenThing {
       changed: () => this.#changed(),
       release: () => {
         lane.calls.delete(call);
+        this.#usedAt = performance.now();
         if (lane.index > 0) {
           this.#lanes.splice(this.#lanes.indexOf(lane), 1);
           lane.held.close();

@@ -9,6 +9,7 @@ import {
   type JsonObject,
   type JsonRpcNotification,
   type JsonRpcRequest,
+  type JsonRpcResponse,
 } from '../protocol/jsonRpc.js';
 import type { RequestListener } from '../upstream/upstream.js';
 import type { BridgeContext } from './bridgeContext.js';
@@ -66,24 +67,27 @@ export class PassedListen implements OpenThing, RequestListener {
 
   /** Ends the stream with the result that says so; the client may listen anew. */
   close(): void {
+    this.#finish({ jsonrpc: '2.0', id: this.#request.id, result: { resultType: 'complete' } });
     this.#ending.abort(new Error('the stream is over'));
   }
 
   async #run(): Promise<void> {
     const { signal } = this.#ending;
-    const { id } = this.#request;
     try {
       const connection = await this.held.get(this.#instance, signal);
-      const response = await connection.request(this.#request, this, signal);
-      this.#stream?.send(
-        'error' in response ? response : { ...response, result: this.#stamp(response.result) },
-      );
+      this.#finish(await connection.request(this.#request, this, signal));
     } catch (error) {
       // Without its upstream a stream has come to its end like any other.
       this.#ctx.log.debug('a passed listen stream ended', { instance: this.#instance.id, error });
-      this.#stream?.send({ jsonrpc: '2.0', id, result: this.#stamp({ resultType: 'complete' }) });
+      this.close();
     }
-    this.#stream?.end();
+  }
+
+  #finish(response: JsonRpcResponse): void {
+    const stream = this.#stream;
+    this.#stream = null;
+    stream?.send('error' in response ? response : { ...response, result: this.#stamp(response.result) });
+    stream?.end();
   }
 
   #stamp(params: JsonObject): JsonObject {

@@ -121,14 +121,14 @@ export function createStdioUpstream(options: StdioUpstreamOptions): StdioUpstrea
       signal,
     );
     // What a child asks names none of the requests that it has: there is one pipe.
-    const join = (one: McpChild): UpstreamConnection =>
+    const joinChild = (one: McpChild): UpstreamConnection =>
       isShared ? one.connect() : Object.assign(one.connect(), { attribution: 'none' as const });
-    if (known === child.era) return join(child);
+    if (known === child.era) return joinChild(child);
     eras.learn({ [child.era]: true, ...Object.fromEntries(child.refusedEras.map((era) => [era, false])) });
     const place = placeFor(child.era);
     // A child that was told of one client's capabilities stays that client's.
-    if (place.isShared !== isShared) return join(child);
-    return join(pool.file(key.key, place.key) ?? child);
+    if (place.isShared !== isShared) return joinChild(child);
+    return joinChild(pool.file(key.key, place.key) ?? child);
   };
 
   return {
