@@ -142,6 +142,7 @@ describe('what lies in the database', () => {
       registry: bench.registry,
       vault: createCredentialVault(gate),
       probes: bench.probes,
+      notices: bench.notices,
       publicUrl: bench.publicUrl,
       now: Date.now,
     });

@@ -14,6 +14,7 @@ import {
 } from '../../backend/src/services/instanceManager/instanceManager.js';
 import { signInternalCall } from '../../backend/src/services/internalCalls.js';
 import { newJwtKeysFiles, parseSigningKeys } from '../../backend/src/services/jwtKeys.js';
+import { createChangeNotices, type ChangeNoticesOptions } from '../../backend/src/services/changeNotices.js';
 import { createProbeClient } from '../../backend/src/services/probeClient.js';
 import {
   createSharedCredentials,
@@ -111,14 +112,16 @@ async function start(closers: (() => unknown)[]): Promise<Running> {
     return started;
   };
   const keys = parseSigningKeys(jwt.privateText);
-  const probes = createProbeClient({
+  const way: ChangeNoticesOptions = {
     config: {
       hosts: { api: '127.0.0.1', front: '127.0.0.1', service: '127.0.0.1' },
       ports: { api: 1, front: 1, monitor: 1, serviceOffset: 0 },
     },
     sign: (call) => signInternalCall(keys, call),
-  });
-  closers.push(() => probes[Symbol.asyncDispose]());
+  };
+  const probes = createProbeClient(way);
+  const notices = createChangeNotices(way);
+  closers.push(() => Promise.all([probes[Symbol.asyncDispose](), notices[Symbol.asyncDispose]()]));
   const registry = createServiceRegistry(() =>
     loadServiceDefinitions({ mcpPortsDir, lock: { services: {} }, env: () => undefined, allocate: true }),
   );
@@ -127,6 +130,7 @@ async function start(closers: (() => unknown)[]): Promise<Running> {
     registry,
     vault: createCredentialVault(site.vault),
     probes,
+    notices,
     publicUrl: new URL('http://localhost:8080'),
     now: Date.now,
   };

@@ -12,6 +12,11 @@ import { join } from 'node:path';
 import { loadServiceDefinitions } from '../../backend/src/catalog/loadServiceDefinitions.js';
 import { createServiceRegistry, type ServiceRegistry } from '../../backend/src/catalog/serviceRegistry.js';
 import type { Actor } from '../../backend/src/services/changeAudit.js';
+import {
+  createChangeNotices,
+  type ChangeNotices,
+  type ChangeNoticesOptions,
+} from '../../backend/src/services/changeNotices.js';
 import { createCredentialVault, type CredentialVault } from '../../backend/src/services/credentialVault.js';
 import {
   createInstanceManager,
@@ -38,6 +43,7 @@ export interface ConnectedSite extends AsyncDisposable {
   readonly keys: SigningKeys;
   readonly vault: CredentialVault;
   readonly probes: ProbeClient;
+  readonly notices: ChangeNotices;
   readonly manager: InstanceManager;
   readonly publicUrl: URL;
   /** A new user who has just signed in. */
@@ -68,13 +74,15 @@ export async function openConnectedSite(): Promise<ConnectedSite> {
   registry = createServiceRegistry(() =>
     loadServiceDefinitions({ mcpPortsDir, lock: { services: {} }, env: () => undefined, allocate: true }),
   );
-  const probes = createProbeClient({
+  const way: ChangeNoticesOptions = {
     config: {
       hosts: { api: '127.0.0.1', front: '127.0.0.1', service: '127.0.0.1' },
       ports: { api: portAway, front: portAway, monitor: portAway, serviceOffset: 0 },
     },
     sign: (call) => signInternalCall(keys, call),
-  });
+  };
+  const probes = createProbeClient(way);
+  const notices = createChangeNotices(way);
   const publicUrl = new URL('https://ports.example.com/');
   const vault = createCredentialVault(site.vault);
 
@@ -86,12 +94,14 @@ export async function openConnectedSite(): Promise<ConnectedSite> {
     keys,
     vault,
     probes,
+    notices,
     publicUrl,
     manager: createInstanceManager({
       pool: site.api,
       registry,
       vault,
       probes,
+      notices,
       publicUrl,
       now: () => Date.now(),
     }),
@@ -106,7 +116,7 @@ export async function openConnectedSite(): Promise<ConnectedSite> {
       };
     },
     async [Symbol.asyncDispose]() {
-      await probes[Symbol.asyncDispose]();
+      await Promise.all([probes[Symbol.asyncDispose](), notices[Symbol.asyncDispose]()]);
       for (const edge of Object.values(edges)) await edge[Symbol.asyncDispose]();
       rmSync(mcpPortsDir, { recursive: true, force: true });
       await site[Symbol.asyncDispose]();

@@ -18,6 +18,7 @@ import { signInternalCall } from '../services/internalCalls.js';
 import { createInvites, type Invites } from '../services/invites.js';
 import type { SigningKeys } from '../services/jwtKeys.js';
 import { createPasswords } from '../services/passwords.js';
+import { createChangeNotices } from '../services/changeNotices.js';
 import { createProbeClient } from '../services/probeClient.js';
 import { createRateLimits, type LimitOverrides, type RateLimits } from '../services/rateLimits.js';
 import { createReadiness, type Readiness } from '../services/readiness.js';
@@ -84,8 +85,17 @@ export function createContext(resources: Resources): AppContext {
     keyChecks.forgetUser(userId);
   };
   const probes = createProbeClient({ config, sign: (call) => signInternalCall(signingKeys, call) });
+  const notices = createChangeNotices({ config, sign: (call) => signInternalCall(signingKeys, call) });
   const credentialVault = createCredentialVault(vault);
-  const instanceParts = { pool, registry, vault: credentialVault, probes, publicUrl: config.publicUrl, now };
+  const instanceParts = {
+    pool,
+    registry,
+    vault: credentialVault,
+    probes,
+    notices,
+    publicUrl: config.publicUrl,
+    now,
+  };
 
   return {
     config,
@@ -130,7 +140,7 @@ export function createContext(resources: Resources): AppContext {
     async [Symbol.asyncDispose]() {
       sessionChecks[Symbol.dispose]();
       keyChecks[Symbol.dispose]();
-      await probes[Symbol.asyncDispose]();
+      await Promise.all([probes[Symbol.asyncDispose](), notices[Symbol.asyncDispose]()]);
     },
   };
 }

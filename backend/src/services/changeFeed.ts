@@ -9,6 +9,8 @@ import type { ChangeSource, InstanceChange } from './instanceResolver.js';
 export interface ChangeFeed extends ChangeSource, AsyncDisposable {
   /** The registry or a service's settings changed. */
   onRegistryChange(listener: () => void): () => void;
+  /** Passes on a change that was told by another way, ahead of its NOTIFY. */
+  tell(change: InstanceChange): void;
 }
 
 export interface ChangeFeedOptions {
@@ -71,6 +73,7 @@ export function startChangeFeed(options: ChangeFeedOptions): ChangeFeed {
       registryListeners.add(heard);
       return () => void registryListeners.delete(heard);
     },
+    tell,
     [Symbol.asyncDispose]: () => listener.close(),
   };
 }

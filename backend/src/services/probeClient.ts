@@ -6,6 +6,7 @@ import { Agent } from 'undici';
 import { z } from 'zod';
 import type { Config } from '../config/config.js';
 import type { ServiceDefinition } from '../catalog/serviceDefinition.js';
+import { toInternalOrigin } from './internalOrigin.js';
 
 const text = z.string().max(2_000);
 const answerSchema = z.discriminatedUnion('outcome', [
@@ -63,14 +64,13 @@ const answerBytesMax = 64 * 1024;
 
 export function createProbeClient({ config, sign }: ProbeClientOptions): ProbeClient {
   const agent = new Agent({ connections: 16, pipelining: 1, connect: { timeout: 2_000 } });
-  const host = toLoopback(config.hosts.service);
 
   const ask = async (definition: ServiceDefinition, question: Question): Promise<ProbeAnswer> => {
     const { name: service } = definition;
     const { subject, methodId, collection } = question;
     try {
       const { statusCode, body } = await agent.request({
-        origin: `http://${host}:${definition.port + config.ports.serviceOffset}`,
+        origin: toInternalOrigin(config, definition),
         path: `/internal/v1/${collection}/${subject}/probe`,
         method: 'POST',
         headers: {
@@ -124,11 +124,6 @@ function timeLimitMs(definition: ServiceDefinition, methodId: string): number {
   const ofProbe = probe === undefined || probe.type === 'none' ? 8_000 : probe.timeoutMs;
   const ofStart = definition.stdio?.startupTimeoutMs ?? definition.docker?.startupTimeoutMs ?? 0;
   return ofProbe + ofStart;
-}
-
-function toLoopback(host: string): string {
-  if (host === '::' || host === '::1') return '[::1]';
-  return host === '0.0.0.0' || host === 'localhost' ? '127.0.0.1' : host;
 }
 
 async function readCapped(body: AsyncIterable<Buffer>): Promise<string> {

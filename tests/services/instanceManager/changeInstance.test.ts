@@ -184,6 +184,7 @@ describe('showing an instance', () => {
       registry: bench.registry,
       vault: bench.vault,
       probes: bench.probes,
+      notices: bench.notices,
       publicUrl: bench.publicUrl,
       now: () => now,
     });

@@ -14,10 +14,15 @@ import {
 } from '../../../backend/src/services/instanceManager/instanceManager.js';
 import { signInternalCall } from '../../../backend/src/services/internalCalls.js';
 import { newJwtKeysFiles, parseSigningKeys } from '../../../backend/src/services/jwtKeys.js';
+import {
+  createChangeNotices,
+  type ChangeNoticesOptions,
+} from '../../../backend/src/services/changeNotices.js';
 import { createProbeClient } from '../../../backend/src/services/probeClient.js';
 import { writeService } from '../../support/connectedSite.js';
 import { aFreePort } from '../../support/freePorts.js';
 import { openInstallation, type Installation } from '../../support/installation.js';
+import { modern, send } from '../../support/mcpHttp.js';
 import { json, startRecordingUpstream, type RecordingUpstream } from '../../support/recordingUpstream.js';
 import { startServiceProcess, type ServiceProcess } from '../../support/spawnedService.js';
 import { refusalOf } from './refusal.js';
@@ -111,14 +116,16 @@ async function start(closers: (() => unknown)[]): Promise<Running> {
     closers.push(() => started[Symbol.asyncDispose]());
   }
   const keys = parseSigningKeys(jwt.privateText);
-  const probes = createProbeClient({
+  const way: ChangeNoticesOptions = {
     config: {
       hosts: { api: '127.0.0.1', front: '127.0.0.1', service: '127.0.0.1' },
       ports: { api: 1, front: 1, monitor: 1, serviceOffset: 0 },
     },
     sign: (call) => signInternalCall(keys, call),
-  });
-  closers.push(() => probes[Symbol.asyncDispose]());
+  };
+  const probes = createProbeClient(way);
+  const notices = createChangeNotices(way);
+  closers.push(() => Promise.all([probes[Symbol.asyncDispose](), notices[Symbol.asyncDispose]()]));
   const registry = createServiceRegistry(() =>
     loadServiceDefinitions({ mcpPortsDir, lock: { services: {} }, env: () => undefined, allocate: true }),
   );
@@ -127,6 +134,7 @@ async function start(closers: (() => unknown)[]): Promise<Running> {
     registry,
     vault: createCredentialVault(site.vault),
     probes,
+    notices,
     publicUrl: new URL('http://localhost:8080'),
     now: Date.now,
   });
@@ -212,6 +220,47 @@ describe('connecting over the real process of a service', () => {
   it('I01 starts the child of a stdio service to see that it works', async () => {
     const made = await running.manager.authenticate(await anActor(), named('memo'), {});
     expect(made).toMatchObject({ isNew: true, view: { state: 'ready', credentialMethod: 'none' } });
+  });
+
+  it('A04 what is revoked, paused, rotated or replaced is so with the very next call, before any NOTIFY', async () => {
+    const { site, upstream, manager, processes } = running;
+    upstream.on('/me', json(200, { id: 7, login: 'octo' }));
+    const superuser = await site.db.superuser();
+    await superuser.query('alter table instances disable trigger notify_instance_changed');
+    try {
+      const list = (url: string | null) =>
+        send(
+          `http://127.0.0.1:${processes[0]?.port}/${url}/notes`,
+          modern('tools/call', { name: 'list_notes' }),
+        );
+      const actor = await anActor();
+      const { url } = await manager.authenticate(actor, named('notes'), { apiKey: 'before-key' });
+      expect((await list(url.instanceId)).status).toBe(200);
+
+      await manager.authenticate(actor, named('notes'), { apiKey: 'after-key' });
+      upstream.clear();
+      await list(url.instanceId);
+      expect(upstream.requests.map(({ headers }) => headers.authorization)).toEqual(['Bearer after-key']);
+
+      await manager.change(actor, named('notes'), { isActive: false });
+      expect((await list(url.instanceId)).status).toBe(404);
+      await manager.change(actor, named('notes'), { isActive: true });
+      expect((await list(url.instanceId)).status).toBe(200);
+
+      const rotated = await manager.rotate(actor, named('notes'), { graceSeconds: 0 });
+      expect((await list(url.instanceId)).status).toBe(404);
+      expect((await list(rotated.instanceId)).status).toBe(200);
+
+      await manager.deleteCredential(actor, named('notes'));
+      upstream.clear();
+      await list(rotated.instanceId);
+      expect(upstream.requests).toEqual([]);
+
+      await manager.disconnect(actor, named('notes'));
+      expect((await list(rotated.instanceId)).status).toBe(404);
+    } finally {
+      await superuser.query('alter table instances enable trigger notify_instance_changed');
+    }
   });
 
   it('I01 says that the process is away once it is', async () => {

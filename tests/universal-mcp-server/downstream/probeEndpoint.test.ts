@@ -45,6 +45,11 @@ describe('12.10 the internal endpoint that probes a credential', () => {
       headers: authorization === null ? {} : { authorization },
       ...(method === 'POST' ? { body: { staged: false } } : {}),
     });
+  const tell = (authorization: string | null, collection = 'instances', method = 'POST') =>
+    send(`${server.origin}/internal/v1/${collection}/${alice.id}/changed`, {
+      method,
+      headers: authorization === null ? {} : { authorization },
+    });
   const signed = (claims: { service?: string; instanceId?: string } = {}): string =>
     `Bearer ${signInternalCall(server.signingKeys, { service: 'notes', instanceId: alice.id, ...claims })}`;
   /** Signed with the right key, but for what the test changes. */
@@ -116,6 +121,14 @@ describe('12.10 the internal endpoint that probes a credential', () => {
     expect([answer.status, answer.json.code]).toEqual([401, 'UNAUTHENTICATED']);
     expect(answer.text).not.toContain(alice.id);
     expect(upstream.requests).toHaveLength(0);
+  });
+
+  it('A04 hears that an instance was changed from the main API alone, and of that instance alone', async () => {
+    expect((await tell(signed())).status).toBe(204);
+    for (const refused of [null, signed({ instanceId: randomUUID() }), signed({ service: 'other' })])
+      expect((await tell(refused)).status).toBe(401);
+    expect((await tell(signed(), 'instances', 'GET')).status).toBe(404);
+    expect((await tell(signed(), 'shared-credentials')).status).toBe(404);
   });
 
   it('12.10 knows an instance only as the service it is of, and only by POST', async () => {

@@ -171,6 +171,7 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
       resolver,
       readSystemDataKeys: () => readSystemDataKeys(pool),
       openOnce: (instance) => opener.openOnce(instance),
+      onChanged: (instanceId) => changes.tell({ kind: 'instance', instanceId }),
       jwtPublicKeys: config.paths.jwtPublicKeys,
     }),
     answerSse: createSseTransport({

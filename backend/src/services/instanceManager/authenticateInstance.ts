@@ -25,6 +25,7 @@ import { toCredentialInput, type CredentialInput, type GivenCredential } from '.
 import type { ProbeAnswer } from '../probeClient.js';
 import {
   asSelf,
+  changeAsSelf,
   changedMeanwhile,
   getEnabledService,
   hasRecentSignIn,
@@ -72,7 +73,10 @@ export async function authenticateInstance(
     methodId: input.methodId,
   });
   if (answer.outcome === 'accepted' || answer.outcome === 'unverified') {
-    const promoted = await asSelf(parts, actor, (db) => promote(parts, db, actor, name, staged, answer));
+    const promoted = await changeAsSelf(parts, actor, name.service, (db, noteChanged) => {
+      noteChanged(staged.id);
+      return promote(parts, db, actor, name, staged, answer);
+    });
     return { ...promoted, message: toMessage(definition, input, answer) };
   }
   const refusal = toRefusal(definition, input, answer);

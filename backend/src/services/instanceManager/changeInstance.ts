@@ -8,7 +8,7 @@ import {
 } from '../../stores/instancesStore.js';
 import { recordActorChange, type Actor } from '../changeAudit.js';
 import {
-  asSelf,
+  changeAsSelf,
   changedMeanwhile,
   getVisibleService,
   lockInstance,
@@ -31,8 +31,9 @@ export async function rotateInstance(
   { graceSeconds }: { readonly graceSeconds: number },
 ): Promise<InstanceView & RevealedUrl> {
   const { instancePrefix } = getVisibleService(parts, name.service, actor);
-  return asSelf(parts, actor, async (db) => {
+  return changeAsSelf(parts, actor, name.service, async (db, noteChanged) => {
     const before = await lockInstance(parts, db, actor, name);
+    noteChanged(before.id);
     const urlRevision = before.urlRevision + 1;
     const fresh = await parts.vault.createInstanceId(db, before, instancePrefix, urlRevision);
     const graceUntil = graceSeconds === 0 ? null : new Date(parts.now() + graceSeconds * 1_000);
@@ -66,8 +67,9 @@ export async function changeInstance(
   name: InstanceName,
   change: InstanceChange,
 ): Promise<InstanceView> {
-  return asSelf(parts, actor, async (db) => {
+  return changeAsSelf(parts, actor, name.service, async (db, noteChanged) => {
     const before = await lockInstance(parts, db, actor, name);
+    noteChanged(before.id);
     let instance: Instance | null = before;
     const { isActive, label } = change;
     if (isActive !== undefined && isActive !== before.isActive) {
@@ -91,8 +93,9 @@ export async function disconnectInstance(
   actor: Actor,
   name: InstanceName,
 ): Promise<void> {
-  await asSelf(parts, actor, async (db) => {
+  await changeAsSelf(parts, actor, name.service, async (db, noteChanged) => {
     const instance = await lockInstance(parts, db, actor, name);
+    noteChanged(instance.id);
     if (!(await deleteInstance(db, instance))) throw changedMeanwhile(`instance ${instance.id} is gone`);
     await recordActorChange(db, actor, {
       action: 'instance.deleted',

@@ -13,6 +13,7 @@ import { isVisibleTo } from '../publicCatalog.js';
 import { toMissingInstructions, type SetupInstructions } from '../setupInstructions.js';
 import {
   asSelf,
+  changeAsSelf,
   changedMeanwhile,
   getVisibleService,
   lockInstance,
@@ -96,8 +97,9 @@ export async function deleteCredential(
   actor: Actor,
   name: InstanceName,
 ): Promise<void> {
-  await asSelf(parts, actor, async (db) => {
+  await changeAsSelf(parts, actor, name.service, async (db, noteChanged) => {
     const instance = await lockInstance(parts, db, actor, name);
+    noteChanged(instance.id);
     if (instance.credentialMethod === null) {
       throw new AppError('NOT_FOUND', `instance ${instance.id} has no credential`, {
         publicDetail: 'There is no credential to delete.',

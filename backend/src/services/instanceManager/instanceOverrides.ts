@@ -12,6 +12,7 @@ import { recordActorChange, type Actor } from '../changeAudit.js';
 import { readForm } from '../inputForm.js';
 import {
   asSelf,
+  changeAsSelf,
   changedMeanwhile,
   getVisibleService,
   lockInstance,
@@ -60,8 +61,9 @@ export async function putOverrides(
   parts.vault.requireOpen();
   const definition = getVisibleService(parts, name.service, actor);
   const values = readOverrides(definition, given);
-  return asSelf(parts, actor, async (db) => {
+  return changeAsSelf(parts, actor, name.service, async (db, noteChanged) => {
     const before = await lockInstance(parts, db, actor, name);
+    noteChanged(before.id);
     const revision = before.overridesRevision + 1;
     const sealed =
       values.size === 0

@@ -8,6 +8,7 @@ import { withUser } from '../../database/withUser.js';
 import { findInstance, type Instance } from '../../stores/instancesStore.js';
 import { findServiceSettings } from '../../stores/serviceSettingsStore.js';
 import type { Actor } from '../changeAudit.js';
+import type { ChangeNotices } from '../changeNotices.js';
 import type { CredentialVault } from '../credentialVault.js';
 import type { ProbeClient } from '../probeClient.js';
 import { isVisibleTo, toPublicReason } from '../publicCatalog.js';
@@ -19,6 +20,7 @@ export interface InstanceParts {
   readonly registry: ServiceRegistry;
   readonly vault: CredentialVault;
   readonly probes: ProbeClient;
+  readonly notices: Pick<ChangeNotices, 'tell'>;
   readonly publicUrl: URL;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
@@ -46,6 +48,23 @@ export function asSelf<T>(
   work: (db: Queryable) => Promise<T>,
 ): Promise<T> {
   return withUser(pool, { userId: actor.userId, scope: 'self' }, work);
+}
+
+/**
+ * The same for what makes an instance another one: once it is committed, the service's process is told of those that
+ * `work` says it changed, so that what is answered afterwards holds there as well.
+ */
+export async function changeAsSelf<T>(
+  parts: Pick<InstanceParts, 'pool' | 'registry' | 'notices'>,
+  actor: Actor,
+  service: string,
+  work: (db: Queryable, noteChanged: (instanceId: string) => void) => Promise<T>,
+): Promise<T> {
+  const changed = new Set<string>();
+  const value = await asSelf(parts, actor, (db) => work(db, (instanceId) => void changed.add(instanceId)));
+  const definition = parts.registry.find(service);
+  if (definition !== null) await Promise.all([...changed].map((id) => parts.notices.tell(definition, id)));
+  return value;
 }
 
 /** @throws AppError SERVICE_UNKNOWN for one that is not there or not shown to the caller. */

@@ -3,6 +3,8 @@
  * comes over the loopback with a token of seconds for this service and this instance; no credential travels.
  * `POST /internal/v1/shared-credentials/<uuid>/probe` is the same for one that an admin is about to share: it comes
  * sealed for the row and revision that it will have, since only what was accepted is stored (12.19).
+ * `POST /internal/v1/instances/<uuid>/changed` says that an instance was changed; its answer, 204, that nothing of what it
+ * was before is kept here any more.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { AppError } from '../../../errors/appError.js';
@@ -27,6 +29,8 @@ export interface ProbeEndpointOptions {
   readonly readSystemDataKeys: () => Promise<readonly WrappedDataKey[]>;
   /** Opens what is being checked, and keeps nothing. */
   readonly openOnce: (instance: SealedInstance) => CredentialValues;
+  /** Drops what is kept of an instance, at once. */
+  readonly onChanged: (instanceId: string) => void;
   /** The main API's public keys; read on each call, so that rotated ones count at once. */
   readonly jwtPublicKeys: string;
 }
@@ -37,13 +41,13 @@ export type AnswerInternal = (
   response: ServerResponse,
 ) => Promise<void>;
 
-const pathPattern = /^v1\/(instances|shared-credentials)\/([0-9a-f-]{36})\/probe$/;
+const pathPattern = /^v1\/(instances|shared-credentials)\/([0-9a-f-]{36})\/(probe|changed)$/;
 const bodyBytesMax = 1_024;
 /** Room for a sealed record, which holds 1 MiB at most, in base64. */
 const sharedBodyBytesMax = 2 * 1_048_576;
 
 export function createProbeEndpoint(options: ProbeEndpointOptions): AnswerInternal {
-  const { bridge, resolver, readSystemDataKeys, openOnce, jwtPublicKeys } = options;
+  const { bridge, resolver, readSystemDataKeys, openOnce, onChanged, jwtPublicKeys } = options;
   const { definition } = bridge;
 
   const authorize = async (request: IncomingMessage, id: string): Promise<void> => {
@@ -82,10 +86,18 @@ export function createProbeEndpoint(options: ProbeEndpointOptions): AnswerIntern
 
   return async (rest, request, response) => {
     try {
-      const [, collection, id] = pathPattern.exec(rest) ?? [];
-      if (id === undefined || request.method !== 'POST')
+      const [, collection, id, verb] = pathPattern.exec(rest) ?? [];
+      if (
+        id === undefined ||
+        request.method !== 'POST' ||
+        `${collection} ${verb}` === 'shared-credentials changed'
+      )
         throw new AppError('NOT_FOUND', 'no such internal path');
       await authorize(request, id);
+      if (verb === 'changed') {
+        onChanged(id);
+        return void response.writeHead(204).end();
+      }
       const probe = collection === 'instances' ? probeStored : probeShared;
       sendJsonBody(response, 200, await probe(id, request));
     } catch (error) {
