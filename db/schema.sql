@@ -61,6 +61,63 @@ CREATE FUNCTION portolan.app_user_id() RETURNS uuid
 
 ALTER FUNCTION portolan.app_user_id() OWNER TO portolan_owner;
 
+CREATE FUNCTION portolan.begin_oauth_renewal(p_id uuid, p_service text, p_revision integer, p_holder uuid, p_lease_ms integer) RETURNS TABLE(outcome text, next_revision integer, wait_ms integer, was_cut_off boolean)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+declare
+  held instances;
+  renewal oauth_renewals;
+begin
+  was_cut_off := false;
+  -- The instance's row is locked first, by promotions as well, so that the order of renewals and sign-ins is one.
+  select * into held from instances i
+  where i.id = p_id and i.service = p_service and i.is_active and i.deleted_at is null
+  for no key update;
+  if held.credential_revision is null or held.credential_revision < p_revision then
+    outcome := 'gone';
+    return next;
+    return;
+  end if;
+  if held.credential_revision > p_revision then
+    outcome := 'newer';
+    return next;
+    return;
+  end if;
+  select * into renewal from oauth_renewals r where r.instance_id = p_id and r.revision = p_revision;
+  if renewal.is_refused then
+    outcome := 'refused';
+    return next;
+    return;
+  end if;
+  if renewal.leased_until > clock_timestamp() then
+    outcome := 'busy';
+    wait_ms := ceil(extract(epoch from renewal.leased_until - clock_timestamp()) * 1000);
+    return next;
+    return;
+  end if;
+  if renewal.retry_at > clock_timestamp() then
+    outcome := 'paused';
+    wait_ms := ceil(extract(epoch from renewal.retry_at - clock_timestamp()) * 1000);
+    return next;
+    return;
+  end if;
+  was_cut_off := renewal.leased_until is not null;
+  next_revision := held.last_credential_revision + 1;
+  update instances i set last_credential_revision = held.last_credential_revision + 1 where i.id = p_id;
+  insert into oauth_renewals as r (instance_id, revision, next_revision, holder, leased_until)
+  values (
+    p_id, p_revision, held.last_credential_revision + 1, p_holder,
+    clock_timestamp() + p_lease_ms * interval '1 millisecond'
+  )
+  on conflict (instance_id) do update set revision = excluded.revision, next_revision = excluded.next_revision,
+    holder = excluded.holder, leased_until = excluded.leased_until, retry_at = null, is_refused = false;
+  outcome := 'yours';
+  return next;
+end $$;
+
+ALTER FUNCTION portolan.begin_oauth_renewal(p_id uuid, p_service text, p_revision integer, p_holder uuid, p_lease_ms integer) OWNER TO portolan_owner;
+
 CREATE FUNCTION portolan.check_session(p_id uuid) RETURNS TABLE(user_id uuid, role text, status text, authenticated_at timestamp with time zone, is_revoked boolean, expires_at timestamp with time zone)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'portolan', 'pg_temp'
@@ -173,6 +230,28 @@ end $$;
 
 ALTER FUNCTION portolan.ensure_audit_partitions(p_from date, p_days integer) OWNER TO portolan_owner;
 
+CREATE FUNCTION portolan.fail_oauth_renewal(p_id uuid, p_service text, p_revision integer, p_holder uuid, p_is_refused boolean, p_retry_ms integer, p_cause text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+begin
+  perform 1 from instances i where i.id = p_id and i.service = p_service for no key update;
+  update oauth_renewals r set leased_until = null, is_refused = p_is_refused,
+    retry_at = clock_timestamp() + p_retry_ms * interval '1 millisecond'
+  where r.instance_id = p_id and r.revision = p_revision and r.holder = p_holder;
+  if not found then
+    return false;
+  end if;
+  if p_is_refused then
+    update instances i set state = 'needs_reauth', state_cause = left(p_cause, 500), last_checked_at = now()
+    where i.id = p_id and i.service = p_service and i.credential_revision = p_revision and i.is_active
+      and i.deleted_at is null;
+  end if;
+  return true;
+end $$;
+
+ALTER FUNCTION portolan.fail_oauth_renewal(p_id uuid, p_service text, p_revision integer, p_holder uuid, p_is_refused boolean, p_retry_ms integer, p_cause text) OWNER TO portolan_owner;
+
 CREATE FUNCTION portolan.find_api_key(p_digest bytea) RETURNS TABLE(id uuid, user_id uuid, role text, status text, expires_at timestamp with time zone)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'portolan', 'pg_temp'
@@ -200,6 +279,30 @@ CREATE FUNCTION portolan.find_login(p_email text) RETURNS TABLE(id uuid, role te
 $$;
 
 ALTER FUNCTION portolan.find_login(p_email text) OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.finish_oauth_renewal(p_id uuid, p_service text, p_revision integer, p_holder uuid, p_sealed bytea) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+declare
+  renewal oauth_renewals;
+begin
+  perform 1 from instances i where i.id = p_id and i.service = p_service for no key update;
+  delete from oauth_renewals r
+  where r.instance_id = p_id and r.revision = p_revision and r.holder = p_holder
+  returning * into renewal;
+  if renewal.instance_id is null then
+    return false;
+  end if;
+  update instances i set sealed_credential = p_sealed, credential_revision = renewal.next_revision,
+    state = case when i.state = 'needs_reauth' then 'checking' else i.state end,
+    state_cause = case when i.state = 'needs_reauth' then null else i.state_cause end,
+    version = i.version + 1, updated_at = now()
+  where i.id = p_id and i.service = p_service and i.credential_revision = p_revision and i.deleted_at is null;
+  return found;
+end $$;
+
+ALTER FUNCTION portolan.finish_oauth_renewal(p_id uuid, p_service text, p_revision integer, p_holder uuid, p_sealed bytea) OWNER TO portolan_owner;
 
 CREATE FUNCTION portolan.forget_era_verdict(p_service text, p_upstream bytea, p_auth_context bytea, p_asked_at timestamp with time zone) RETURNS void
     LANGUAGE sql SECURITY DEFINER
@@ -395,9 +498,9 @@ begin
   kind := 'service_health_changes';
   return next;
 
-  delete from era_verdicts v where v.used_at < now() - interval '30 days';
+  delete from oauth_sign_ins o where o.expires_at < now() - interval '1 day';
   get diagnostics purged = row_count;
-  kind := 'era_verdicts';
+  kind := 'oauth_sign_ins';
   return next;
 end $$;
 
@@ -693,6 +796,30 @@ begin
 end $$;
 
 ALTER FUNCTION portolan.store_last_list(p_instance_id uuid, p_service text, p_kind text, p_body text) OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.take_oauth_sign_in(p_state_digest bytea) RETURNS TABLE(id uuid, user_id uuid, session_id uuid, role text, user_status text, authenticated_at timestamp with time zone, is_session_live boolean, service text, label text, method text, browser_digest bytea, sealed_context bytea, is_expired boolean)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+declare
+  taken oauth_sign_ins;
+begin
+  select * into taken from oauth_sign_ins o
+  where o.state_digest = p_state_digest and o.used_at is null
+  for update;
+  if taken.id is null then
+    return;
+  end if;
+  update oauth_sign_ins o set used_at = now(), sealed_context = null where o.id = taken.id;
+  return query
+  select taken.id, taken.user_id, taken.session_id, u.role, u.status, s.authenticated_at,
+         s.revoked_at is null and s.expires_at > now(), taken.service, taken.label, taken.method,
+         taken.browser_digest, taken.sealed_context, taken.expires_at <= now()
+  from users u join login_sessions s on s.id = taken.session_id
+  where u.id = taken.user_id and u.deleted_at is null;
+end $$;
+
+ALTER FUNCTION portolan.take_oauth_sign_in(p_state_digest bytea) OWNER TO portolan_owner;
 
 CREATE TABLE portolan.api_keys (
     id uuid NOT NULL,
@@ -1006,6 +1133,72 @@ ALTER TABLE portolan.migrations_id_seq OWNER TO portolan_owner;
 
 ALTER SEQUENCE portolan.migrations_id_seq OWNED BY portolan.migrations.id;
 
+CREATE TABLE portolan.oauth_clients (
+    id uuid NOT NULL,
+    service text NOT NULL,
+    issuer text NOT NULL,
+    redirect_uri text NOT NULL,
+    sealed_client bytea NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT oauth_clients_issuer_check CHECK ((char_length(issuer) <= 2000)),
+    CONSTRAINT oauth_clients_redirect_uri_check CHECK ((char_length(redirect_uri) <= 2000)),
+    CONSTRAINT oauth_clients_service_check CHECK ((service ~ '^[a-z0-9][a-z0-9_-]{0,63}$'::text))
+);
+
+ALTER TABLE ONLY portolan.oauth_clients FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.oauth_clients OWNER TO portolan_owner;
+
+COMMENT ON TABLE portolan.oauth_clients IS 'This installation as authorization servers know it, registered by RFC 7591; sealed under the data key of the system.';
+
+CREATE TABLE portolan.oauth_renewals (
+    instance_id uuid NOT NULL,
+    revision integer NOT NULL,
+    next_revision integer NOT NULL,
+    holder uuid NOT NULL,
+    leased_until timestamp with time zone,
+    retry_at timestamp with time zone,
+    is_refused boolean DEFAULT false NOT NULL
+);
+
+ALTER TABLE ONLY portolan.oauth_renewals FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.oauth_renewals OWNER TO portolan_owner;
+
+CREATE TABLE portolan.oauth_sign_ins (
+    id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    session_id uuid NOT NULL,
+    service text NOT NULL,
+    label text NOT NULL,
+    method text NOT NULL,
+    state_digest bytea NOT NULL,
+    browser_digest bytea NOT NULL,
+    sealed_context bytea,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    used_at timestamp with time zone,
+    outcome text,
+    error_code text,
+    message text,
+    CONSTRAINT oauth_sign_ins_browser_digest_check CHECK ((octet_length(browser_digest) = 32)),
+    CONSTRAINT oauth_sign_ins_error_code_check CHECK ((char_length(error_code) <= 64)),
+    CONSTRAINT oauth_sign_ins_label_check CHECK (((char_length(label) >= 1) AND (char_length(label) <= 64))),
+    CONSTRAINT oauth_sign_ins_message_check CHECK ((char_length(message) <= 1000)),
+    CONSTRAINT oauth_sign_ins_method_check CHECK (((char_length(method) >= 1) AND (char_length(method) <= 64))),
+    CONSTRAINT oauth_sign_ins_outcome_check CHECK ((outcome = ANY (ARRAY['connected'::text, 'failed'::text]))),
+    CONSTRAINT oauth_sign_ins_service_check CHECK ((service ~ '^[a-z0-9][a-z0-9_-]{0,63}$'::text)),
+    CONSTRAINT oauth_sign_ins_state_digest_check CHECK ((octet_length(state_digest) = 32)),
+    CONSTRAINT outcome_of_used CHECK (((outcome IS NULL) OR (used_at IS NOT NULL))),
+    CONSTRAINT used_is_wiped CHECK (((used_at IS NULL) OR (sealed_context IS NULL)))
+);
+
+ALTER TABLE ONLY portolan.oauth_sign_ins FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.oauth_sign_ins OWNER TO portolan_owner;
+
+COMMENT ON TABLE portolan.oauth_sign_ins IS 'Users who were sent to a service to sign in there; each is answered once.';
+
 CREATE UNLOGGED TABLE portolan.rate_limits (
     key character varying(255) NOT NULL,
     points integer DEFAULT 0 NOT NULL,
@@ -1172,6 +1365,21 @@ ALTER TABLE ONLY portolan.login_sessions
 ALTER TABLE ONLY portolan.migrations
     ADD CONSTRAINT migrations_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY portolan.oauth_clients
+    ADD CONSTRAINT oauth_clients_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY portolan.oauth_clients
+    ADD CONSTRAINT oauth_clients_service_issuer_redirect_uri_key UNIQUE (service, issuer, redirect_uri);
+
+ALTER TABLE ONLY portolan.oauth_renewals
+    ADD CONSTRAINT oauth_renewals_pkey PRIMARY KEY (instance_id);
+
+ALTER TABLE ONLY portolan.oauth_sign_ins
+    ADD CONSTRAINT oauth_sign_ins_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY portolan.oauth_sign_ins
+    ADD CONSTRAINT oauth_sign_ins_state_digest_key UNIQUE (state_digest);
+
 ALTER TABLE ONLY portolan.rate_limits
     ADD CONSTRAINT rate_limits_pkey PRIMARY KEY (key);
 
@@ -1244,6 +1452,10 @@ CREATE INDEX invites_by_end ON portolan.invites USING btree (expires_at);
 CREATE INDEX login_sessions_by_end ON portolan.login_sessions USING btree (expires_at);
 
 CREATE INDEX login_sessions_of_user ON portolan.login_sessions USING btree (user_id, created_at);
+
+CREATE INDEX oauth_sign_ins_by_end ON portolan.oauth_sign_ins USING btree (expires_at);
+
+CREATE INDEX oauth_sign_ins_of_user ON portolan.oauth_sign_ins USING btree (user_id, created_at);
 
 CREATE INDEX rate_limits_by_end ON portolan.rate_limits USING btree (expire);
 
@@ -1323,6 +1535,15 @@ ALTER TABLE ONLY portolan.last_known_lists
 ALTER TABLE ONLY portolan.login_sessions
     ADD CONSTRAINT login_sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES portolan.users(id);
 
+ALTER TABLE ONLY portolan.oauth_renewals
+    ADD CONSTRAINT oauth_renewals_instance_id_fkey FOREIGN KEY (instance_id) REFERENCES portolan.instances(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY portolan.oauth_sign_ins
+    ADD CONSTRAINT oauth_sign_ins_session_id_fkey FOREIGN KEY (session_id) REFERENCES portolan.login_sessions(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY portolan.oauth_sign_ins
+    ADD CONSTRAINT oauth_sign_ins_user_id_fkey FOREIGN KEY (user_id) REFERENCES portolan.users(id);
+
 ALTER TABLE ONLY portolan.refresh_tokens
     ADD CONSTRAINT refresh_tokens_session_id_fkey FOREIGN KEY (session_id) REFERENCES portolan.login_sessions(id) ON DELETE CASCADE;
 
@@ -1338,6 +1559,8 @@ CREATE POLICY api_admin ON portolan.invites TO portolan_api USING ((( SELECT por
 
 CREATE POLICY api_admin ON portolan.service_settings TO portolan_api USING ((( SELECT portolan.app_scope() AS app_scope) = 'admin'::text)) WITH CHECK ((( SELECT portolan.app_scope() AS app_scope) = 'admin'::text));
 
+CREATE POLICY api_all ON portolan.oauth_clients TO portolan_api USING (true) WITH CHECK (true);
+
 ALTER TABLE portolan.api_keys ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY api_own ON portolan.api_keys TO portolan_api USING (((user_id = ( SELECT portolan.app_user_id() AS app_user_id)) OR (( SELECT portolan.app_scope() AS app_scope) = 'admin'::text))) WITH CHECK (((user_id = ( SELECT portolan.app_user_id() AS app_user_id)) OR (( SELECT portolan.app_scope() AS app_scope) = 'admin'::text)));
@@ -1349,6 +1572,8 @@ CREATE POLICY api_own ON portolan.instances TO portolan_api USING (((user_id = (
 CREATE POLICY api_own ON portolan.last_known_lists FOR SELECT TO portolan_api USING ((user_id = ( SELECT portolan.app_user_id() AS app_user_id)));
 
 CREATE POLICY api_own ON portolan.login_sessions TO portolan_api USING (((user_id = ( SELECT portolan.app_user_id() AS app_user_id)) OR (( SELECT portolan.app_scope() AS app_scope) = 'admin'::text))) WITH CHECK (((user_id = ( SELECT portolan.app_user_id() AS app_user_id)) OR (( SELECT portolan.app_scope() AS app_scope) = 'admin'::text)));
+
+CREATE POLICY api_own ON portolan.oauth_sign_ins TO portolan_api USING ((user_id = ( SELECT portolan.app_user_id() AS app_user_id))) WITH CHECK ((user_id = ( SELECT portolan.app_user_id() AS app_user_id)));
 
 CREATE POLICY api_own ON portolan.refresh_tokens TO portolan_api USING ((user_id = ( SELECT portolan.app_user_id() AS app_user_id))) WITH CHECK ((user_id = ( SELECT portolan.app_user_id() AS app_user_id)));
 
@@ -1380,6 +1605,12 @@ ALTER TABLE portolan.last_known_lists ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE portolan.login_sessions ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE portolan.oauth_clients ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.oauth_renewals ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.oauth_sign_ins ENABLE ROW LEVEL SECURITY;
+
 CREATE POLICY owner_all ON portolan.api_keys TO portolan_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner_all ON portolan.audit_calls TO portolan_owner USING (true) WITH CHECK (true);
@@ -1397,6 +1628,12 @@ CREATE POLICY owner_all ON portolan.invites TO portolan_owner USING (true) WITH 
 CREATE POLICY owner_all ON portolan.last_known_lists TO portolan_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner_all ON portolan.login_sessions TO portolan_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner_all ON portolan.oauth_clients TO portolan_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner_all ON portolan.oauth_renewals TO portolan_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner_all ON portolan.oauth_sign_ins TO portolan_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner_all ON portolan.refresh_tokens TO portolan_owner USING (true) WITH CHECK (true);
 
@@ -1427,6 +1664,9 @@ GRANT ALL ON FUNCTION portolan.app_user_id() TO portolan_api;
 GRANT ALL ON FUNCTION portolan.app_user_id() TO portolan_service;
 GRANT ALL ON FUNCTION portolan.app_user_id() TO portolan_jobs;
 
+REVOKE ALL ON FUNCTION portolan.begin_oauth_renewal(p_id uuid, p_service text, p_revision integer, p_holder uuid, p_lease_ms integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.begin_oauth_renewal(p_id uuid, p_service text, p_revision integer, p_holder uuid, p_lease_ms integer) TO portolan_service;
+
 REVOKE ALL ON FUNCTION portolan.check_session(p_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.check_session(p_id uuid) TO portolan_api;
 
@@ -1443,11 +1683,17 @@ GRANT ALL ON FUNCTION portolan.drop_audit_partitions(p_before date) TO portolan_
 REVOKE ALL ON FUNCTION portolan.ensure_audit_partitions(p_from date, p_days integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.ensure_audit_partitions(p_from date, p_days integer) TO portolan_jobs;
 
+REVOKE ALL ON FUNCTION portolan.fail_oauth_renewal(p_id uuid, p_service text, p_revision integer, p_holder uuid, p_is_refused boolean, p_retry_ms integer, p_cause text) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.fail_oauth_renewal(p_id uuid, p_service text, p_revision integer, p_holder uuid, p_is_refused boolean, p_retry_ms integer, p_cause text) TO portolan_service;
+
 REVOKE ALL ON FUNCTION portolan.find_api_key(p_digest bytea) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.find_api_key(p_digest bytea) TO portolan_api;
 
 REVOKE ALL ON FUNCTION portolan.find_login(p_email text) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.find_login(p_email text) TO portolan_api;
+
+REVOKE ALL ON FUNCTION portolan.finish_oauth_renewal(p_id uuid, p_service text, p_revision integer, p_holder uuid, p_sealed bytea) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.finish_oauth_renewal(p_id uuid, p_service text, p_revision integer, p_holder uuid, p_sealed bytea) TO portolan_service;
 
 REVOKE ALL ON FUNCTION portolan.forget_era_verdict(p_service text, p_upstream bytea, p_auth_context bytea, p_asked_at timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.forget_era_verdict(p_service text, p_upstream bytea, p_auth_context bytea, p_asked_at timestamp with time zone) TO portolan_service;
@@ -1531,6 +1777,9 @@ GRANT ALL ON FUNCTION portolan.store_era_verdict(p_service text, p_upstream byte
 REVOKE ALL ON FUNCTION portolan.store_last_list(p_instance_id uuid, p_service text, p_kind text, p_body text) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.store_last_list(p_instance_id uuid, p_service text, p_kind text, p_body text) TO portolan_service;
 
+REVOKE ALL ON FUNCTION portolan.take_oauth_sign_in(p_state_digest bytea) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.take_oauth_sign_in(p_state_digest bytea) TO portolan_api;
+
 GRANT SELECT,INSERT,UPDATE ON TABLE portolan.api_keys TO portolan_api;
 
 GRANT SELECT ON TABLE portolan.audit_calls TO portolan_api;
@@ -1554,6 +1803,10 @@ GRANT SELECT ON TABLE portolan.kek_usage TO portolan_jobs;
 GRANT SELECT ON TABLE portolan.last_known_lists TO portolan_api;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE portolan.login_sessions TO portolan_api;
+
+GRANT SELECT,INSERT,DELETE ON TABLE portolan.oauth_clients TO portolan_api;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE portolan.oauth_sign_ins TO portolan_api;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE portolan.rate_limits TO portolan_api;
 

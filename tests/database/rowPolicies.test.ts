@@ -39,6 +39,11 @@ beforeAll(async () => {
         [instance.id, owner.id],
       ],
       [
+        `oauth_sign_ins (id, user_id, session_id, service, label, method, state_digest, browser_digest, expires_at)
+         values ($1, $2, $3, 'figma', 'default', 'sign-in', $4, $5, $6)`,
+        [randomUUID(), owner.id, session, randomBytes(32), randomBytes(32), day],
+      ],
+      [
         `audit_events (id, actor_kind, actor_id, subject_user_id, action, outcome)
          values ($1, 'user', $2, $2, 'test', 'success')`,
         [randomUUID(), owner.id],
@@ -79,6 +84,7 @@ describe('row policies', () => {
       'instances',
       'last_known_lists',
       'login_sessions',
+      'oauth_sign_ins',
       'refresh_tokens',
       'users',
     ]);
@@ -231,6 +237,9 @@ describe('roles', () => {
     expect(rows.map(({ name }) => name)).toEqual([
       'app_scope',
       'app_user_id',
+      'begin_oauth_renewal',
+      'fail_oauth_renewal',
+      'finish_oauth_renewal',
       'forget_era_verdict',
       'forget_spool',
       'mark_instances_used',

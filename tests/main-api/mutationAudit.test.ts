@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { createRoutes } from '../../backend/src/main-api/routes.js';
 import type { Route } from '../../backend/src/main-api/defineRoute.js';
+import { writeService } from '../support/connectedSite.js';
 import {
   goodPassword,
   openMainApi,
@@ -201,6 +202,37 @@ const cases: Readonly<Record<string, Case>> = {
       (await aNotesUser(api)).put(`${notes}/instance/overrides`, { values: { region: 'us' } }),
     fail: async (api) =>
       (await api.aPerson()).put(`${notes}/instance/overrides`, { values: { region: 'us' } }),
+  },
+  begin_service_sign_in: {
+    succeed: async (api) => {
+      const oauth2 = {
+        authorizationUrl: 'https://door.example.com/authorize',
+        tokenUrl: 'https://door.example.com/token',
+        clientId: 'portolan',
+        clientAuth: 'none',
+      };
+      writeService(api.connected.mcpPortsDir, 'door', {
+        kind: 'api',
+        port: 1028,
+        instancePrefix: 'dor',
+        title: 'Door',
+        api: {
+          baseUrl: 'https://door.example.com',
+          tools: [
+            {
+              name: 'knock',
+              description: 'Knocks.',
+              inputSchema: { type: 'object' },
+              request: { method: 'GET', path: '/' },
+            },
+          ],
+        },
+        credentials: { methods: [{ id: 'sign-in', type: 'oauth2', label: 'Sign in', oauth2 }] },
+      });
+      api.connected.registry.reload();
+      return (await api.aPerson()).post('/api/v1/services/door/oauth/start');
+    },
+    fail: async (api) => (await api.aPerson()).post(`${notes}/oauth/start`),
   },
 };
 

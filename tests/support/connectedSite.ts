@@ -41,6 +41,8 @@ export interface ConnectedSite extends AsyncDisposable {
     readonly common: ProbeEdge;
   };
   readonly keys: SigningKeys;
+  /** The public half, as a service process reads it. */
+  readonly jwtPublicText: string;
   readonly vault: CredentialVault;
   readonly probes: ProbeClient;
   readonly notices: ChangeNotices;
@@ -92,6 +94,7 @@ export async function openConnectedSite(): Promise<ConnectedSite> {
     mcpPortsDir,
     edges,
     keys,
+    jwtPublicText: files.publicText,
     vault,
     probes,
     notices,

@@ -22,7 +22,7 @@ export type ServiceKind = (typeof serviceKinds)[number];
 export const kindsWithUpstream: readonly ServiceKind[] = ['api', 'stdio'];
 
 /** The types of credential methods that can be used in this release; another one is shown as unavailable. */
-export const methodTypesInUse: readonly MethodType[] = ['none', 'fields'];
+export const methodTypesInUse: readonly MethodType[] = ['none', 'fields', 'oauth2', 'mcp-oauth'];
 
 /** A literal, or a template that is rendered for each use. */
 export type TemplatedValue = string | Template;

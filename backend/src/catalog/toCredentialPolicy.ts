@@ -2,11 +2,9 @@
 import type {
   CredentialsConfig,
   MethodConfig,
-  OAuth2Config,
   OverridesConfig,
   ProbeConfig,
 } from './configSchema/credentialSchemas.js';
-import type { OAuth2Settings } from './oauth2Settings.js';
 import type { ConfigReading } from './configReading.js';
 import {
   methodTypesInUse,
@@ -17,8 +15,10 @@ import {
   type OverridePolicy,
   type TemplatedValue,
 } from './serviceDefinition.js';
+import type { RemoteDefinition } from './mcpServerDefinitions.js';
 import { isSecretField, refuseRepeated, toFields, toPlainField, type FieldUses } from './toInputFields.js';
 import { toTemplatedUrl } from './templatedUrl.js';
+import { toOAuth2, whyNoSignIn } from './toOAuth2.js';
 
 /** A service without `credentials` asks for none. */
 export const noCredentials: CredentialsConfig = {
@@ -30,6 +30,9 @@ export const noCredentials: CredentialsConfig = {
 
 interface Surroundings extends FieldUses {
   readonly kind: string;
+  readonly scope: CredentialsConfig['scope'];
+  /** The MCP server of kinds `sse` and `streamable-http`. */
+  readonly remote: Pick<RemoteDefinition, 'url'> | null;
   /** `api.baseUrl`, that a probe's `path` is appended to. */
   readonly baseUrl: TemplatedValue | null;
   readonly egress: EgressPolicy;
@@ -105,7 +108,11 @@ function toMethod(
   if (method.tokenField !== undefined && !fields.some((field) => field.name === method.tokenField)) {
     reading.refuse(`${pointer}/tokenField`, 'names no field of this method');
   }
-  const oauth2 = method.oauth2 === undefined ? null : toOAuth2(method.oauth2, `${pointer}/oauth2`, reading);
+  if (method.type === 'mcp-oauth' && around.remote === null) {
+    reading.refuse(pointer, 'has type mcp-oauth, which belongs to kinds sse and streamable-http');
+  }
+  const oauth2 =
+    method.oauth2 === undefined ? null : toOAuth2(method.oauth2, `${pointer}/oauth2`, around.egress, reading);
   const tokenField = method.type === 'fields' ? tokenFieldOf(method) : null;
   const inHeaders = new Set(around.inHeaders);
   if (tokenField !== null && inHeaders.has('{{token}}')) inHeaders.add(tokenField);
@@ -116,9 +123,9 @@ function toMethod(
     help: method.help ?? null,
     helpUrl: method.helpUrl ?? null,
     recommended: method.recommended,
-    unavailableReason: !methodTypesInUse.includes(method.type)
-      ? 'Signing in with the service itself comes with a later release.'
-      : null,
+    unavailableReason: methodTypesInUse.includes(method.type)
+      ? whyNoSignIn(method.type, oauth2, around)
+      : 'This way to connect comes with a later release.',
     fields: toFields(fields, `${pointer}/fields`, { inHeaders, egress: around.egress }, reading),
     tokenField,
     oauth2,
@@ -195,25 +202,4 @@ function appendPath(
       ? baseUrl + path
       : { ...baseUrl, parts: [...baseUrl.parts, { literal: path }] };
   return { value, hosts: [] };
-}
-
-function toOAuth2(config: OAuth2Config, pointer: string, reading: ConfigReading): OAuth2Settings {
-  return {
-    authorizationUrl: config.authorizationUrl,
-    tokenUrl: config.tokenUrl,
-    revocationUrl: config.revocationUrl ?? null,
-    clientId: reading.toText(config.clientId, `${pointer}/clientId`),
-    clientSecret:
-      config.clientSecret === undefined
-        ? null
-        : reading.toText(config.clientSecret, `${pointer}/clientSecret`),
-    clientAuth: config.clientAuth,
-    scopes: config.scopes,
-    optionalScopes: config.optionalScopes,
-    scopeSeparator: config.scopeSeparator,
-    pkce: config.pkce,
-    extraAuthParams: config.extraAuthParams,
-    tokenPath: config.tokenPath,
-    refresh: config.refresh,
-  };
 }

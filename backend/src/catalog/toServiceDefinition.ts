@@ -76,7 +76,14 @@ export function toServiceDefinition(
     visibility: config.visibility,
     credentials: toCredentialPolicy(
       credentials,
-      { kind: config.kind, inHeaders, baseUrl: api?.baseUrl ?? null, egress },
+      {
+        kind: config.kind,
+        scope: credentials.scope,
+        inHeaders,
+        baseUrl: api?.baseUrl ?? null,
+        remote,
+        egress,
+      },
       reading,
     ),
     adminConfig: reading.toTexts(config.adminConfig, '/adminConfig'),

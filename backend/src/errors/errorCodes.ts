@@ -54,6 +54,8 @@ export const errorCodes = {
   CREDENTIAL_MISSING: form(401, 'A credential has to be set up first'),
   CREDENTIAL_REJECTED: form(400, 'The service did not accept the credential'),
   EXPIRED_CREDENTIALS: form(401, 'The service no longer accepts the stored credential'),
+  SIGN_IN_INVALID: form(400, 'The sign-in is not known, was used, or took too long'),
+  SIGN_IN_DENIED: form(400, 'The service did not grant the sign-in'),
   CREDENTIAL_UNREADABLE: form(503, 'The stored credential cannot be read'),
 
   // Upstreams.

@@ -17,6 +17,7 @@ import type { ChangeSource } from '../services/instanceResolver.js';
 import { signInternalCall } from '../services/internalCalls.js';
 import { createInvites, type Invites } from '../services/invites.js';
 import type { SigningKeys } from '../services/jwtKeys.js';
+import { createSignIns, toRedirectUri, type SignIns } from '../services/oauth/signIns.js';
 import { createPasswords } from '../services/passwords.js';
 import { createChangeNotices } from '../services/changeNotices.js';
 import { createProbeClient } from '../services/probeClient.js';
@@ -64,6 +65,7 @@ export interface AppContext extends AsyncDisposable {
   readonly firstAdmin: FirstAdmin;
   readonly instanceManager: InstanceManager;
   readonly sharedCredentials: SharedCredentials;
+  readonly signIns: SignIns;
   readonly catalogReader: CatalogReader;
   readonly readiness: Readiness;
 }
@@ -126,6 +128,13 @@ export function createContext(resources: Resources): AppContext {
     }),
     instanceManager: createInstanceManager(instanceParts),
     sharedCredentials: createSharedCredentials({ ...instanceParts, newId }),
+    signIns: createSignIns({
+      ...instanceParts,
+      newId,
+      randomBytes,
+      redirectUri: toRedirectUri(config.publicUrl),
+      onFault: (error) => log.error('a sign-in with a service failed', { error }),
+    }),
     catalogReader: createCatalogReader({
       pool,
       registry,

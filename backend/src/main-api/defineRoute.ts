@@ -50,6 +50,8 @@ export interface ServedRequest {
   readonly requestId: string;
   readonly clientAddress: string | null;
   readonly userAgent: string | null;
+  /** By name; none of them signs anybody in. */
+  readonly cookies: ReadonlyMap<string, string>;
   /** Aborted when the client goes away. */
   readonly signal: AbortSignal;
 }

@@ -65,6 +65,7 @@ async function serve(route: Route, parts: MountParts, request: Request, response
       requestId,
       clientAddress,
       userAgent,
+      cookies: readCookies(request.headers.cookie),
       signal: abortedWith(response),
     });
     send(route, response, answer);
@@ -130,6 +131,17 @@ function send(route: Route, response: Response, answer: ServedAnswer): void {
   const { contentType = 'application/json' } = declared;
   response.setHeader('content-type', contentType);
   response.end(typeof body === 'string' && contentType !== 'application/json' ? body : JSON.stringify(body));
+}
+
+/** RFC 6265 §5.4; values of ours are never quoted, and of two with one name the first counts. */
+function readCookies(header: string | undefined): ReadonlyMap<string, string> {
+  const cookies = new Map<string, string>();
+  for (const pair of header?.split(';') ?? []) {
+    const at = pair.indexOf('=');
+    const name = pair.slice(0, Math.max(at, 0)).trim();
+    if (name !== '' && !cookies.has(name)) cookies.set(name, pair.slice(at + 1).trim());
+  }
+  return cookies;
 }
 
 function abortedWith(response: Response): AbortSignal {

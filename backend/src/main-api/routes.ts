@@ -8,6 +8,7 @@ import { createCredentialsRoutes } from './routes/credentialsRoutes.js';
 import { createHealthRoutes } from './routes/healthRoutes.js';
 import { createInstancesRoutes } from './routes/instancesRoutes.js';
 import { createMeRoutes } from './routes/meRoutes.js';
+import { createOAuthRoutes } from './routes/oauthRoutes.js';
 import { createReferenceRoutes } from './routes/referenceRoutes.js';
 import { createSharedCredentialRoutes } from './routes/sharedCredentialRoutes.js';
 import { createUsersRoutes } from './routes/usersRoutes.js';
@@ -31,6 +32,7 @@ export function createRoutes(ctx: AppContext): Routes {
     ...createInstancesRoutes(ctx),
     ...createCredentialsRoutes(ctx),
     ...createSharedCredentialRoutes(ctx),
+    ...createOAuthRoutes(ctx),
   ];
   return { routes, document };
 }

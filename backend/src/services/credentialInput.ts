@@ -63,6 +63,13 @@ export function readCredential(
   };
   const method = findMethod(definition, given, refuse);
   if (method.type === 'none') return { ...nothing, methodId: method.id };
+  if (method.type !== 'fields') {
+    const start = `POST /api/v1/services/${definition.name}/oauth/start`;
+    refuse(
+      [{ pointer: '/method', message: `is a sign-in with the service itself: begin it with ${start}` }],
+      'a sign-in was sent as a form',
+    );
+  }
   const entered = new Map(Object.entries(given.additionalCredentials ?? {}));
   let tokenField: string | null = null;
   if (given.apiKey) {

@@ -5,16 +5,19 @@
  * DEK (≤60 s) and the values of an instance in use (≤5 s since the last use) stay in memory, and none of it outlives a
  * change of the instance, of its owner or of the service's settings (12.17).
  */
+import { randomBytes } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { CredentialMethod, ServiceDefinition } from '../catalog/serviceDefinition.js';
 import { AppError } from '../errors/appError.js';
 import { unwrapDek, type Dek } from '../vault/dataKey.js';
-import { open, readDekId, type RecordBinding } from '../vault/sealedRecord.js';
+import { open, readDekId, seal, type RecordBinding } from '../vault/sealedRecord.js';
 import type { CredentialValues } from './credentialValues.js';
 import type { ChangeSource, SealedInstance } from './instanceResolver.js';
 import { findDefaults } from './fieldDefaults.js';
 import { toRecordBinding, toSharedBinding } from './recordBindings.js';
-import { parseFieldValues, type FieldValues } from './sealedValues.js';
+import { parseGrant, toGrantFields, type TokenGrant } from './oauth/tokenGrant.js';
+import { encodeFieldValues, parseFieldValues, type FieldValues } from './sealedValues.js';
+import { isSignIn } from './setupInstructions.js';
 import type { VaultGate } from './vaultKeys.js';
 
 export interface CredentialOpener extends Disposable {
@@ -25,6 +28,10 @@ export interface CredentialOpener extends Disposable {
   open(instance: SealedInstance): CredentialValues;
   /** The same, and nothing is kept: for what is only being checked. */
   openOnce(instance: SealedInstance): CredentialValues;
+  /** What was granted by a sign-in with the service, whole. @throws AppError CREDENTIAL_UNREADABLE, SEALED */
+  openGrant(instance: SealedInstance): TokenGrant;
+  /** Seals a renewed grant as that instance's credential of that revision. @throws AppError CREDENTIAL_UNREADABLE, SEALED */
+  sealGrant(instance: SealedInstance, revision: number, grant: TokenGrant): Buffer;
 }
 
 export interface CredentialOpenerOptions {
@@ -63,8 +70,7 @@ export function createCredentialOpener({
     opened.clear();
   });
 
-  const dekOf = (keys: DataKeys, binding: RecordBinding, record: Buffer): Dek => {
-    const id = readDekId(record);
+  const dekOf = (keys: DataKeys, binding: RecordBinding, id: string): Dek => {
     // Whose DEK it is lies in the key as well: one that was unwrapped for a user is never taken for the system's.
     const key = `${binding.userId}/${id}`;
     const known = deks.get(key);
@@ -78,7 +84,7 @@ export function createCredentialOpener({
   };
 
   const openRecord = (record: Buffer, keys: DataKeys, binding: RecordBinding): FieldValues => {
-    const plaintext = open(dekOf(keys, binding, record), record, binding);
+    const plaintext = open(dekOf(keys, binding, readDekId(record)), record, binding);
     try {
       return parseFieldValues(plaintext);
     } finally {
@@ -119,15 +125,21 @@ export function createCredentialOpener({
     if (isCredentialMissing(definition, method, instance)) {
       throw new AppError('CREDENTIAL_MISSING', `instance ${instance.id} has no credential`);
     }
-    const stored = openCredential(instance);
+    const record = openCredential(instance);
+    const isGrant = method !== null && isSignIn(method) && record.size > 0;
+    const grant = isGrant ? parseGrant(record) : null;
+    // Of a grant the access token alone is for templates.
+    const stored = grant === null ? record : new Map([['token', grant.accessToken]]);
     const credential = [...findDefaults(method?.fields ?? [], stored), ...stored];
     const own = openOverrides(instance);
     const { fields: settings, merge } = definition.userOverrides;
     const admin = Object.entries(definition.adminConfig);
     const layers = merge === 'user-wins' ? [...admin, ...own] : [...own, ...admin];
     const fields = new Map([...findDefaults(settings, new Map(layers)), ...layers, ...credential]);
+    const revision = instance.credentialRevision;
+    if (grant !== null) return { token: grant.accessToken, fields, revision, ...toRenewal(grant) };
     const token = method?.tokenField == null ? null : (fields.get(method.tokenField) ?? null);
-    return { token, fields };
+    return { token, fields, revision };
   };
 
   return {
@@ -140,6 +152,18 @@ export function createCredentialOpener({
       return values;
     },
     openOnce: openFresh,
+    openGrant: (instance) => parseGrant(openCredential(instance)),
+    sealGrant(instance, revision, grant) {
+      const newest = instance.dataKeys[0];
+      if (newest === undefined) throw new AppError('CREDENTIAL_UNREADABLE', 'the owner has no DEK');
+      const binding = toRecordBinding(vault.keys().installId, 'sealed_credential', instance, revision);
+      const plaintext = encodeFieldValues(toGrantFields(grant));
+      try {
+        return seal(dekOf(instance.dataKeys, binding, newest.id), plaintext, binding, randomBytes);
+      } finally {
+        plaintext.fill(0);
+      }
+    },
     [Symbol.dispose]() {
       clearInterval(sweep);
       stop();
@@ -166,4 +190,16 @@ function isCredentialMissing(
       // Stored while the service asked for none: an empty record is no credential.
       return sealedCredential === null || (method === null && credentialMethod === 'none');
   }
+}
+
+const marginMsMax = 5 * 60_000;
+
+/**
+ * When to renew: in the last fifth of its life, five minutes before its end at most. Half of that margin is left to
+ * chance, so that what was granted together is not renewed together.
+ */
+function toRenewal({ refreshToken, obtainedAt, expiresAt }: TokenGrant): Pick<CredentialValues, 'renewal'> {
+  if (refreshToken === null || expiresAt === null) return {};
+  const margin = Math.min((expiresAt - obtainedAt) / 5, marginMsMax) * (0.5 + Math.random() / 2);
+  return { renewal: { dueAt: expiresAt - margin, expiresAt } };
 }

@@ -7,4 +7,8 @@ export interface CredentialValues {
   readonly token: string | null;
   /** Credential fields and override keys by name; a name that is absent is empty. */
   readonly fields: ReadonlyMap<string, string>;
+  /** The revision of the credential that they were opened from; absent where nothing was opened. */
+  readonly revision?: number;
+  /** Only for an access token that can be renewed; times are milliseconds since the epoch. */
+  readonly renewal?: { readonly dueAt: number; readonly expiresAt: number };
 }

@@ -12,7 +12,13 @@ import { createDek, unwrapDek, wrapDek, type Dek } from '../vault/dataKey.js';
 import { createInstanceId, lookupDigest } from '../vault/instanceId.js';
 import { systemOwner } from '../vault/keyWrapping.js';
 import { open, readDekId, seal, type RecordBinding } from '../vault/sealedRecord.js';
-import { toRecordBinding, toSharedBinding, type SealedColumn } from './recordBindings.js';
+import {
+  toClientBinding,
+  toRecordBinding,
+  toSharedBinding,
+  toSignInBinding,
+  type SealedColumn,
+} from './recordBindings.js';
 import { encodeFieldValues, parseFieldValues, type FieldValues } from './sealedValues.js';
 import type { VaultGate } from './vaultKeys.js';
 
@@ -66,6 +72,12 @@ export interface CredentialVault {
     revision: number,
     sealed: Buffer,
   ): Promise<FieldValues>;
+  /** What a sign-in with a service needs when its answer comes, under its user's DEK. */
+  sealSignIn(db: Queryable, row: BoundRow, fields: FieldValues): Promise<Buffer>;
+  openSignIn(db: Queryable, row: BoundRow, sealed: Buffer): Promise<FieldValues>;
+  /** A client of this installation's own, under the system's DEK. */
+  sealClient(db: Queryable, row: { readonly id: string }, fields: FieldValues): Promise<Buffer>;
+  openClient(db: Queryable, row: { readonly id: string }, sealed: Buffer): Promise<FieldValues>;
 }
 
 /** All methods run inside the caller's transaction. Besides their own errors they throw SEALED. */
@@ -143,6 +155,14 @@ export function createCredentialVault(vault: VaultGate): CredentialVault {
       sealAt(db, toSharedBinding(vault.keys().installId, row, revision), encodeFieldValues(fields)),
     openShared: async (db, row, revision, sealed) =>
       openFieldsAt(db, toSharedBinding(vault.keys().installId, row, revision), sealed),
+    sealSignIn: async (db, row, fields) =>
+      sealAt(db, toSignInBinding(vault.keys().installId, row), encodeFieldValues(fields)),
+    openSignIn: async (db, row, sealed) =>
+      openFieldsAt(db, toSignInBinding(vault.keys().installId, row), sealed),
+    sealClient: async (db, row, fields) =>
+      sealAt(db, toClientBinding(vault.keys().installId, row), encodeFieldValues(fields)),
+    openClient: async (db, row, sealed) =>
+      openFieldsAt(db, toClientBinding(vault.keys().installId, row), sealed),
   };
 }
 

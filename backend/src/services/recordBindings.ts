@@ -47,3 +47,32 @@ export function toSharedBinding(
     schemaVersion,
   };
 }
+
+/** The place of what a sign-in with a service needs when its answer comes; it is sealed once. */
+export function toSignInBinding(
+  installId: string,
+  signIn: { readonly id: string; readonly userId: string },
+): RecordBinding {
+  return {
+    installId,
+    table: 'oauth_sign_ins',
+    column: 'sealed_context',
+    userId: signIn.userId,
+    rowId: signIn.id,
+    revision: 1,
+    schemaVersion,
+  };
+}
+
+/** The place of a client that this installation registered with an authorization server; it is sealed once. */
+export function toClientBinding(installId: string, client: { readonly id: string }): RecordBinding {
+  return {
+    installId,
+    table: 'oauth_clients',
+    column: 'sealed_client',
+    userId: systemOwner,
+    rowId: client.id,
+    revision: 1,
+    schemaVersion,
+  };
+}

@@ -28,7 +28,7 @@ export function toSetupInstructions(
   const isAsked = definition.credentials.scope !== 'shared';
   const fields = isAsked ? (method?.fields ?? []) : [];
   const asked = fields.filter(({ required }) => required).map(({ label }) => label);
-  const what = asked.length === 0 ? 'Connect it' : `Enter: ${asked.join(', ')}`;
+  const what = toFirstStep(definition.title, isAsked ? method : null, asked);
   const help = !isAsked || method == null || method.help === null ? '' : ` ${method.help}`;
   return {
     displayName: definition.title,
@@ -36,6 +36,16 @@ export function toSetupInstructions(
     helpUrl: method?.helpUrl ?? method?.fields.find(({ helpUrl }) => helpUrl !== null)?.helpUrl ?? null,
     consoleUrl,
   };
+}
+
+function toFirstStep(title: string, method: CredentialMethod | null, asked: readonly string[]): string {
+  if (method !== null && isSignIn(method)) return `Sign in with ${title}`;
+  return asked.length === 0 ? 'Connect it' : `Enter: ${asked.join(', ')}`;
+}
+
+/** Whether the user signs in with the service itself, so that there is no form to fill in. */
+export function isSignIn({ type }: Pick<CredentialMethod, 'type'>): boolean {
+  return type === 'oauth2' || type === 'mcp-oauth';
 }
 
 /** The members that a problem body gets beside the usual ones. */
@@ -69,7 +79,9 @@ export function toRenewal(
   { credentials }: Pick<ServiceDefinition, 'credentials'>,
   { consoleUrl }: Pick<SetupInstructions, 'consoleUrl'>,
 ): string {
-  return credentials.scope === 'shared'
-    ? 'It is shared by everybody: ask an admin to replace it'
+  if (credentials.scope === 'shared') return 'It is shared by everybody: ask an admin to replace it';
+  const method = findDefaultMethod(credentials);
+  return method !== null && isSignIn(method)
+    ? `Sign in again at ${consoleUrl}`
     : `Replace it at ${consoleUrl}`;
 }

@@ -107,6 +107,9 @@ const oauth2 = z
     authorizationUrl: webUrlSchema,
     tokenUrl: webUrlSchema,
     revocationUrl: webUrlSchema.optional(),
+    issuer: webUrlSchema
+      .describe('What the parameter iss of the answer has to be (RFC 9207), where the service sends it.')
+      .optional(),
     clientId: staticValueSchema,
     clientSecret: staticValueSchema.optional(),
     clientAuth: z

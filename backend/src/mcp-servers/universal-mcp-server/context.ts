@@ -48,6 +48,7 @@ import { createEraKeys } from './upstream/eraKeys.js';
 import { createEraRegistry } from './upstream/eraRegistry.js';
 import { createUpstream, type KindUpstream } from './upstream/createUpstream.js';
 import type { StateNote } from './upstream/stateNotes.js';
+import { openTokenRenewal } from './tokenRenewals.js';
 import { createUseNotes } from './useNotes.js';
 
 export interface ServiceProcess {
@@ -105,6 +106,17 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
   const watch = createInstanceWatch({ resolver, changes });
   const audit = openCallAudit({ config, definition, pool, log, metrics });
   const uses = createUseNotes(pool, log);
+  const setup = toMissingInstructions(definition, config.publicUrl);
+  const renewal = await openTokenRenewal({
+    definition,
+    setup,
+    opener,
+    lookup,
+    changes,
+    pool,
+    log,
+    spool: audit.spool,
+  });
   const eras = createEraRegistry({ service, db: pool, log, now: Date.now });
   const circuits = createCircuits();
   const kindUpstream = await createUpstream(definition, {
@@ -113,6 +125,7 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
     eras,
     circuits,
     eraKeys: createEraKeys(vault),
+    renewal,
     recordState: (note) => void recordState(pool, service, note, log),
   });
   const ctx: BridgeContext = {
@@ -120,12 +133,12 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
     upstream: kindUpstream.upstream,
     raw: null,
     gate: createToolGate(definition.toolPolicy),
-    openValues: (instance) => opener.open(instance),
+    openValues: renewal?.openValues ?? ((instance) => opener.open(instance)),
     watch,
     vault,
     spool: audit.spool,
     lists: createLastLists(pool, service, log),
-    setup: toMissingInstructions(definition, config.publicUrl),
+    setup,
     journal: openSessionJournal(join(config.paths.stateDir, 'sessions', `${service}.ndjson`), Date.now),
     metrics,
     log,
@@ -209,6 +222,7 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
       passthrough?.[Symbol.dispose]();
       await kindUpstream.upstream[Symbol.asyncDispose]();
       await eras[Symbol.asyncDispose]();
+      await renewal?.[Symbol.asyncDispose]();
       watch[Symbol.dispose]();
       opener[Symbol.dispose]();
       resolver[Symbol.dispose]();

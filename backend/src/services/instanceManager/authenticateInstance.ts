@@ -65,7 +65,20 @@ export async function authenticateInstance(
 ): Promise<Authenticated> {
   parts.vault.requireOpen();
   const definition = getEnabledService(parts, name.service, actor);
-  const input = toCredentialInput(definition, given, parts.publicUrl);
+  return storeChecked(parts, actor, name, definition, toCredentialInput(definition, given, parts.publicUrl));
+}
+
+/**
+ * Seals, stages, has checked and promotes: the way of every credential of a user, whoever it came from.
+ * @throws AppError as `authenticateInstance`; what came of it is audited.
+ */
+export async function storeChecked(
+  parts: InstanceParts,
+  actor: Actor,
+  name: InstanceName,
+  definition: ServiceDefinition,
+  input: CredentialInput,
+): Promise<Authenticated> {
   const staged = await asSelf(parts, actor, (db) => stage(parts, db, actor, definition, name, input));
   const answer = await parts.probes.probe(definition, {
     instanceId: staged.id,

@@ -7,6 +7,7 @@ import {
   type Instance,
 } from '../../stores/instancesStore.js';
 import { recordActorChange, type Actor } from '../changeAudit.js';
+import { prepareRevocation } from '../oauth/revokeGrant.js';
 import {
   changeAsSelf,
   changedMeanwhile,
@@ -87,15 +88,16 @@ export async function changeInstance(
   });
 }
 
-/** Revokes for good. @throws AppError NOT_FOUND. */
+/** Revokes for good, at the service as well where it granted the credential. @throws AppError NOT_FOUND. */
 export async function disconnectInstance(
   parts: InstanceParts,
   actor: Actor,
   name: InstanceName,
 ): Promise<void> {
-  await changeAsSelf(parts, actor, name.service, async (db, noteChanged) => {
+  const revoke = await changeAsSelf(parts, actor, name.service, async (db, noteChanged) => {
     const instance = await lockInstance(parts, db, actor, name);
     noteChanged(instance.id);
+    const revocation = await prepareRevocation(parts, db, instance);
     if (!(await deleteInstance(db, instance))) throw changedMeanwhile(`instance ${instance.id} is gone`);
     await recordActorChange(db, actor, {
       action: 'instance.deleted',
@@ -103,7 +105,9 @@ export async function disconnectInstance(
       service: name.service,
       details: { label: name.label },
     });
+    return revocation;
   });
+  await revoke();
 }
 
 function toAction(before: Instance, after: Instance): string {

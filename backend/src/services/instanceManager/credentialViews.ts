@@ -9,6 +9,7 @@ import { findInstance, listInstances, type Instance } from '../../stores/instanc
 import { readSealedCredential } from '../../stores/instanceProbesStore.js';
 import { listSharedServices } from '../../stores/serviceSettingsStore.js';
 import { recordActorChange, type Actor } from '../changeAudit.js';
+import { prepareRevocation } from '../oauth/revokeGrant.js';
 import { isVisibleTo } from '../publicCatalog.js';
 import { toMissingInstructions, type SetupInstructions } from '../setupInstructions.js';
 import {
@@ -97,7 +98,7 @@ export async function deleteCredential(
   actor: Actor,
   name: InstanceName,
 ): Promise<void> {
-  await changeAsSelf(parts, actor, name.service, async (db, noteChanged) => {
+  const revoke = await changeAsSelf(parts, actor, name.service, async (db, noteChanged) => {
     const instance = await lockInstance(parts, db, actor, name);
     noteChanged(instance.id);
     if (instance.credentialMethod === null) {
@@ -105,6 +106,7 @@ export async function deleteCredential(
         publicDetail: 'There is no credential to delete.',
       });
     }
+    const revocation = await prepareRevocation(parts, db, instance);
     if ((await removeCredential(db, instance)) === null) {
       throw changedMeanwhile(`instance ${instance.id} is gone`);
     }
@@ -114,7 +116,9 @@ export async function deleteCredential(
       service: name.service,
       details: { label: name.label, method: instance.credentialMethod },
     });
+    return revocation;
   });
+  await revoke();
 }
 
 /** @param shared the services for which an admin set a credential. */

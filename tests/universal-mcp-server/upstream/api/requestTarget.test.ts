@@ -6,10 +6,7 @@ import {
   compilePath,
   compileQuery,
 } from '../../../../backend/src/mcp-servers/universal-mcp-server/upstream/api/requestTarget.js';
-import {
-  followPointer,
-  parseJsonPointer,
-} from '../../../../backend/src/mcp-servers/universal-mcp-server/upstream/jsonPointer.js';
+import { followPointer, parseJsonPointer } from '../../../../backend/src/catalog/jsonPointer.js';
 import { compileRequest } from '../../../../backend/src/mcp-servers/universal-mcp-server/upstream/api/requestPlan.js';
 import { parseDestination } from '../../../../backend/src/egress/destination.js';
 import {

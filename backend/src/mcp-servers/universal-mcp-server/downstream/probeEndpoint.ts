@@ -61,6 +61,12 @@ export function createProbeEndpoint(options: ProbeEndpointOptions): AnswerIntern
     if (instanceId !== id) throw new AppError('UNAUTHENTICATED', 'the internal call is for another instance');
   };
 
+  /** What is staged is taken as it is: only a credential in use is kept, and renewed. */
+  const openProbed = (
+    instance: SealedInstance,
+    isStaged: boolean,
+  ): ReturnType<BridgeContext['openValues']> => (isStaged ? openOnce(instance) : bridge.openValues(instance));
+
   const probeStored = async (id: string, request: IncomingMessage): Promise<ProbeOutcome> => {
     const body = await readJsonBody(request, bodyBytesMax);
     const staged = isJsonObject(body) && body['staged'] === true;
@@ -71,7 +77,7 @@ export function createProbeEndpoint(options: ProbeEndpointOptions): AnswerIntern
       case 'unknown':
         throw new AppError('NOT_FOUND', 'the instance to probe is not there');
       case 'found':
-        return probeInstance(bridge, resolution.instance, await bridge.openValues(resolution.instance));
+        return probeInstance(bridge, resolution.instance, await openProbed(resolution.instance, staged));
     }
   };
 

@@ -8,6 +8,7 @@ import { readReferencedEnv } from '../../../config/env.js';
 import { AppError } from '../../../errors/appError.js';
 import type { Logger } from '../../../telemetry/logger.js';
 import type { ApiUpstream } from './api/apiUpstream.js';
+import type { CredentialRenewal } from './credentialRenewal.js';
 import type { StateNote } from './stateNotes.js';
 import type { Circuits } from './circuits.js';
 import type { EraKeys } from './eraKeys.js';
@@ -27,18 +28,20 @@ export interface CreateUpstreamOptions {
   readonly eraKeys: EraKeys;
   /** Of the hosts that are called from here, and of the instances for which they are. */
   readonly circuits: Circuits;
+  /** Null where no credential can be renewed without its owner. */
+  readonly renewal: CredentialRenewal | null;
 }
 
 /** @throws AppError CONFIG_INVALID for a kind that has no upstream yet. */
 export async function createUpstream(
   definition: ServiceDefinition,
-  { config, log, recordState, eras, eraKeys, circuits }: CreateUpstreamOptions,
+  { config, log, recordState, renewal, eras, eraKeys, circuits }: CreateUpstreamOptions,
 ): Promise<KindUpstream> {
   const { paths, projectRoot, publicUrl, service } = config;
   switch (definition.kind) {
     case 'api': {
       const { createApiUpstream } = await import('./api/apiUpstream.js');
-      const options = { definition, stateDir: paths.stateDir, publicUrl, recordState, circuits, log };
+      const options = { definition, stateDir: paths.stateDir, publicUrl, recordState, renewal, circuits, log };
       return { kind: 'api', upstream: await createApiUpstream(options) };
     }
     case 'stdio': {

@@ -6,6 +6,7 @@ export interface CredentialRenewal {
   /**
    * The values under a fresh access token, or null when nothing but the owner can help. Concurrent calls for one
    * instance share one renewal. Asked once for each refused request, before anything of its answer was passed on.
+   * `used` are the values that were refused; without them those of the instance's own revision are meant. Never throws.
    */
-  renew(instance: ResolvedInstance): Promise<CredentialValues | null>;
+  renew(this: void, instance: ResolvedInstance, used?: CredentialValues): Promise<CredentialValues | null>;
 }

@@ -10,7 +10,7 @@ import type { ResolveHost } from '../../../egress/guardedConnector.js';
 import { AppError } from '../../../errors/appError.js';
 import type { CredentialValues } from '../../../services/credentialValues.js';
 import { encodeBody, renderBody } from './bodyTemplate.js';
-import { followPointer, parseJsonPointer } from './jsonPointer.js';
+import { followPointer, parseJsonPointer } from '../../../catalog/jsonPointer.js';
 import type { ProbeIdentity, ProbeOutcome } from './upstream.js';
 
 export interface HttpProber extends AsyncDisposable {

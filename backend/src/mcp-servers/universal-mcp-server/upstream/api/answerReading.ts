@@ -2,7 +2,7 @@
 import type { ApiDefinition, ApiTool } from '../../../../catalog/serviceDefinition.js';
 import type { EgressResponse } from '../../../../egress/egressCall.js';
 import { isJsonObject } from '../../protocol/jsonRpc.js';
-import { followPointer, parseJsonPointer, type JsonPointer } from '../jsonPointer.js';
+import { followPointer, parseJsonPointer, type JsonPointer } from '../../../../catalog/jsonPointer.js';
 import { compileCheck } from './argumentValidator.js';
 import { readRetryAfter } from './retryPolicy.js';
 import type { ToolOutcome } from './toolOutcome.js';

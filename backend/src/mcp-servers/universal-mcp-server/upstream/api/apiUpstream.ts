@@ -22,6 +22,7 @@ import {
   type UpstreamConnection,
 } from '../upstream.js';
 import { createAnswerCache } from './answerCache.js';
+import type { CredentialRenewal } from '../credentialRenewal.js';
 import { createStateNotes, type StateNote } from '../stateNotes.js';
 import { createToolCaller, type CallTerms, type CallTool } from './toolCaller.js';
 import { toCallToolResult, type OutcomeContext } from './toolOutcome.js';
@@ -36,6 +37,8 @@ export interface ApiUpstreamOptions {
   /** Hears what calls show about instances; it must not throw. */
   readonly recordState: (note: StateNote) => void;
   readonly circuits: Circuits;
+  /** Null where no credential can be renewed without its owner. */
+  readonly renewal?: CredentialRenewal | null;
   readonly log: Pick<Logger, 'warn' | 'info'>;
   /** The operating system's resolver unless a test says otherwise. */
   readonly resolveHost?: ResolveHost;
@@ -85,6 +88,7 @@ export async function createApiUpstream(options: ApiUpstreamOptions): Promise<Ap
     answers,
     circuits: options.circuits,
     notes: createStateNotes(recordState),
+    renewal: options.renewal ?? null,
     isStillAccepted: saysForbiddenOnly(definition) ? createCredentialRecheck(probe) : null,
   });
   const setup = toSetupInstructions(definition, options.publicUrl);

@@ -4,7 +4,7 @@
  */
 import type { ApiDefinition } from '../../../../catalog/serviceDefinition.js';
 import type { EgressResponse } from '../../../../egress/egressCall.js';
-import { followPointer, parseJsonPointer } from '../jsonPointer.js';
+import { followPointer, parseJsonPointer } from '../../../../catalog/jsonPointer.js';
 import { encodeText } from './requestTarget.js';
 import { parseDocument, type AnswerReader } from './answerReading.js';
 import type { OutgoingRequest } from './requestPlan.js';

@@ -14,6 +14,7 @@ import { toAnswerEnd, toPassageEnd, type Circuits } from '../circuits.js';
 import { createRequestBudget } from '../requestBudget.js';
 import { createRetryBudget, sendWithRetries } from './retryPolicy.js';
 import type { ToolOutcome } from './toolOutcome.js';
+import type { CredentialRenewal } from '../credentialRenewal.js';
 import type { StateNotes } from '../stateNotes.js';
 import type { ToolPlan } from './toolPlan.js';
 
@@ -41,10 +42,12 @@ export function createToolCaller(options: {
   readonly answers: AnswerCache;
   readonly circuits: Circuits;
   readonly notes: StateNotes;
+  /** Null where no credential can be renewed without its owner. */
+  readonly renewal: CredentialRenewal | null;
   /** Asks the service whether the credential still works; null for services whose 401 says so by itself. */
   readonly isStillAccepted: ((terms: CallTerms, signal: AbortSignal) => Promise<boolean>) | null;
 }): CallTool {
-  const { definition, retry, egress, answers, circuits, notes, isStillAccepted } = options;
+  const { definition, retry, egress, answers, circuits, notes, renewal, isStillAccepted } = options;
   const maxBytes = definition.limits.maxResponseBytes;
   const budget = createRetryBudget();
   const takeRequest = createRequestBudget(definition.limits);
@@ -117,13 +120,31 @@ export function createToolCaller(options: {
       }
       throw error;
     }
-    const outcome = await settle(await exchange(plan, request, instance.id, signal), terms, signal);
+    let outcome = await settle(await exchange(plan, request, instance.id, signal), terms, signal);
+    let used = values;
+    if (outcome.kind === 'credentialRefused' && renewal !== null) {
+      // A request that was refused for its credential was not carried out, so that it may be sent again, once.
+      const fresh = await renewal.renew(instance, values);
+      if (fresh !== null) {
+        signal.throwIfAborted();
+        used = fresh;
+        const again = await exchange(plan, build(checked.given, fresh), instance.id, signal);
+        outcome = await settle(again, { instance, values: fresh }, signal);
+      }
+    }
     if (outcome.kind === 'answered') {
-      notes.noteReady(instance);
+      notes.noteReady(atRevision(instance, used));
       if (key !== null) answers.keep(key, outcome, plan.cacheTtlMs);
     } else if (outcome.kind === 'credentialRefused') {
-      notes.noteRefused(instance, outcome.status);
+      notes.noteRefused(atRevision(instance, used), outcome.status);
     }
     return outcome;
   };
+}
+
+/** The instance under the credential that was used: it may have been renewed since the instance was resolved. */
+function atRevision(instance: ResolvedInstance, { revision }: CredentialValues): ResolvedInstance {
+  return revision === undefined || revision === instance.credentialRevision
+    ? instance
+    : { ...instance, credentialRevision: revision };
 }
