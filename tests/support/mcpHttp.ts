@@ -74,7 +74,7 @@ export function parseEvents(text: string): any[] {
   return text
     .split('\n\n')
     .map((frame) => /^data: ([^\n]*)/m.exec(frame)?.[1])
-    .filter((data) => data !== undefined)
+    .filter((data): data is string => data !== undefined && data !== '')
     .map((data) => JSON.parse(data));
 }
 
@@ -85,6 +85,8 @@ export interface EventReader {
   /** The next message that fits; earlier ones are dropped. Undefined when the stream ended first. */
   next(fits?: (message: any) => boolean): Promise<any>;
   readonly ended: Promise<void>;
+  /** Of the last event that came. */
+  readonly lastEventId: string | null;
   close(): void;
 }
 
@@ -95,10 +97,14 @@ export async function openEvents(url: string, wish: RawRequest): Promise<EventRe
   let wake: (() => void) | null = null;
   let isOver = false;
   let rest = '';
+  let lastEventId: string | null = null;
   message.on('data', (chunk: Buffer) => {
     const frames = (rest + chunk.toString('utf8')).split('\n\n');
     rest = frames.pop() ?? '';
-    for (const frame of frames) queue.push(...parseEvents(frame));
+    for (const frame of frames) {
+      lastEventId = /^id: (.*)$/m.exec(frame)?.[1] ?? lastEventId;
+      queue.push(...parseEvents(frame));
+    }
     wake?.();
   });
   const ended = new Promise<void>((resolve) => {
@@ -127,6 +133,9 @@ export async function openEvents(url: string, wish: RawRequest): Promise<EventRe
       }
     },
     ended,
+    get lastEventId() {
+      return lastEventId;
+    },
     close: () => request.destroy(),
   };
 }
@@ -140,7 +149,8 @@ export interface LegacyConversation {
   open(method: string, params?: object): Promise<EventReader>;
   notify(method: string, params?: object): Promise<RawAnswer>;
   respond(response: object): Promise<RawAnswer>;
-  stream(): Promise<EventReader>;
+  /** @param after the id of the last event that came before. */
+  stream(after?: string): Promise<EventReader>;
 }
 
 let ids = 0;
@@ -165,7 +175,15 @@ export async function initialize(url: string, capabilities: object = {}): Promis
     open: (method, given) => openEvents(url, { headers, body: toBody(method, given) }),
     notify: (method, given = {}) => send(url, { headers, body: { jsonrpc: '2.0', method, params: given } }),
     respond: (response) => send(url, { headers, body: { jsonrpc: '2.0', ...response } }),
-    stream: () => openEvents(url, { method: 'GET', headers: { ...headers, accept: 'text/event-stream' } }),
+    stream: (after) =>
+      openEvents(url, {
+        method: 'GET',
+        headers: {
+          ...headers,
+          accept: 'text/event-stream',
+          ...(after === undefined ? {} : { 'last-event-id': after }),
+        },
+      }),
   };
   await conversation.notify('notifications/initialized');
   return conversation;

@@ -19,7 +19,7 @@ import { callUpstream } from './callUpstream.js';
 import { joinOrRecall } from './coldStart.js';
 import { toFailureReply } from './failureReply.js';
 import type { InstanceRoom, InstanceRooms } from './instanceRooms.js';
-import { LegacySession } from './legacySession.js';
+import { LegacySession, type Resumption } from './legacySession.js';
 import { answerWithoutCredential, findServerTerms, isCredentialFailure } from './missingCredential.js';
 import type { Reply, ReplyForm, ReplyStream } from './reply.js';
 import { openSession, sealSession, toClientTerms, type SettledSession } from './sessionIds.js';
@@ -41,7 +41,7 @@ export interface LegacyBridge {
   /** The revision that the session settled on. @throws AppError SESSION_NOT_FOUND, INVALID_REQUEST */
   revisionOf(from: LegacyRequest): string;
   /** @throws AppError SESSION_NOT_FOUND, INVALID_REQUEST, CONFLICT when the session has a stream already. */
-  openStream(from: LegacyRequest, accept: () => ReplyStream): void;
+  openStream(from: LegacyRequest, accept: () => ReplyStream, resumption?: Resumption): void;
   /** @throws AppError SESSION_NOT_FOUND, INVALID_REQUEST */
   endSession(from: LegacyRequest): void;
 }
@@ -180,14 +180,15 @@ export function createLegacyBridge(ctx: BridgeContext, rooms: InstanceRooms): Le
       }
     },
     revisionOf: (from) => findSession(from).revision,
-    openStream(from, accept) {
+    openStream(from, accept, resumption) {
       const session = findSession(from);
-      if (session.hasStream) {
+      // Whoever says where its stream broke has lost it, though we may not have noticed yet.
+      if (session.hasStream && !session.isOwnEvent(resumption?.lastEventId)) {
         throw new AppError('CONFLICT', 'a second stream of one session', {
           publicDetail: 'This session has a stream already.',
         });
       }
-      session.openStream(accept());
+      session.openStream(accept(), resumption);
     },
     endSession(from) {
       const session = findSession(from);

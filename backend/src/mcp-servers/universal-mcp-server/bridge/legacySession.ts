@@ -13,11 +13,17 @@ import type {
 } from '../protocol/jsonRpc.js';
 import type { ClientTerms, ServerTerms, UpstreamConnection } from '../upstream/upstream.js';
 import type { BridgeContext } from './bridgeContext.js';
+import { EventRing } from './eventRing.js';
 import { HeldConnection } from './heldConnection.js';
 import type { OpenThing } from './instanceRooms.js';
 import { createLegacyView, type LegacyView } from './legacyView.js';
 import type { ReplyStream } from './reply.js';
 import type { SettledSession } from './sessionIds.js';
+
+/** Of a stream whose transport lets a client say where it stopped hearing. */
+export interface Resumption {
+  readonly lastEventId: string | null;
+}
 
 export type SendToClient = (message: JsonRpcNotification | JsonRpcRequest) => void;
 
@@ -37,6 +43,8 @@ export class LegacySession implements OpenThing {
   #usedAt = performance.now();
   #asks = 0;
   #owesLists = false;
+  /** What the stream was told; null before the first one that can be resumed. */
+  #told: EventRing | null = null;
   /** The connection, when it is one to a modern upstream. */
   #view: LegacyView | null = null;
 
@@ -54,7 +62,7 @@ export class LegacySession implements OpenThing {
       preferredEra: 'legacy',
       adapt: (connection) => this.#adapt(connection, settled.client),
       background: {
-        onNotification: (notification) => this.#stream?.send(notification),
+        onNotification: (notification) => this.#tell(notification),
         onServerRequest: (request) => this.ask(request, this.#stream),
       },
       restore: (connection, isAgain) => this.#restore(connection, isAgain),
@@ -81,8 +89,15 @@ export class LegacySession implements OpenThing {
     this.#tellListsChanged(this.held.server);
   }
 
-  openStream(stream: ReplyStream): void {
+  isOwnEvent(id: string | null | undefined): boolean {
+    return id != null && this.#told?.after(id) != null;
+  }
+
+  openStream(stream: ReplyStream, resumption?: Resumption): void {
+    const before = this.#stream;
     this.#stream = stream;
+    before?.end();
+    if (resumption !== undefined) this.#resume(stream, resumption.lastEventId);
     if (this.#owesLists) this.#tellListsChanged(this.held.server);
     this.#owesLists = false;
     if (this.held.isConnected) this.#view?.hear();
@@ -160,6 +175,25 @@ export class LegacySession implements OpenThing {
     this.held.close();
   }
 
+  /** Says again what was missed since then; where that is not known, that everything may have changed. */
+  #resume(stream: ReplyStream, lastEventId: string | null): void {
+    const ring = (this.#told ??= new EventRing(this.#ctx.newId()));
+    const missed = lastEventId === null ? [] : ring.after(lastEventId);
+    // Only this revision has events without a message, and its clients expect them.
+    if (missed?.length === 0 && this.revision === primedRevision) stream.mark(ring.lastId);
+    for (const { id, notification } of missed ?? []) stream.send(notification, id);
+    if (missed !== null) return;
+    this.#tellListsChanged(this.held.server);
+    for (const uri of this.#ctx.journal.memoryOf(this.uuid).subscriptions)
+      this.#tell({ jsonrpc: '2.0', method: 'notifications/resources/updated', params: { uri } });
+  }
+
+  /** What belongs to no request; kept for a client whose stream is broken just now. */
+  #tell(notification: JsonRpcNotification): void {
+    const id = this.#told?.add(notification);
+    this.#stream?.send(notification, id);
+  }
+
   /** An upstream of the modern era is seen as one of this session's; it starts with what the session had settled. */
   #adapt(connection: UpstreamConnection, client: ClientTerms): UpstreamConnection {
     if (connection.era === 'legacy') return connection;
@@ -188,7 +222,7 @@ export class LegacySession implements OpenThing {
   #tellListsChanged(server: ServerTerms | null): void {
     for (const kind of ['tools', 'prompts', 'resources']) {
       if (server === null ? kind !== 'tools' : server.capabilities[kind] === undefined) continue;
-      this.#stream?.send({ jsonrpc: '2.0', method: `notifications/${kind}/list_changed` });
+      this.#tell({ jsonrpc: '2.0', method: `notifications/${kind}/list_changed` });
     }
   }
 
@@ -217,5 +251,6 @@ export class LegacySession implements OpenThing {
   };
 }
 
+const primedRevision = '2025-11-25';
 const restoreTimeoutMs = 10_000;
 const rejoinAfterMs = 1_000;

@@ -26,7 +26,10 @@ export interface ReplyForm {
 /** A stream that lives until the client or we end it (GET stream, `subscriptions/listen`). */
 export interface ReplyStream {
   readonly signal: AbortSignal;
-  send(message: JsonRpcNotification | JsonRpcRequest | JsonRpcResponse): void;
+  /** @param eventId where a client may say that it stopped hearing. */
+  send(message: JsonRpcNotification | JsonRpcRequest | JsonRpcResponse, eventId?: string): void;
+  /** Says from where on the client will hear all, before anything was told. */
+  mark(eventId: string): void;
   end(): void;
 }
 

@@ -109,13 +109,15 @@ function toStream(response: ServerResponse, signal: AbortSignal): ReplyStream {
   signal.addEventListener('abort', () => clearInterval(timer), { once: true });
   return {
     signal,
-    send: (message) => writeEvent(response, message),
+    send: (message, eventId) => writeEvent(response, message, eventId),
+    mark: (eventId) => writeFrame(response, `id: ${eventId}\ndata: \n\n`),
     end: () => void response.end(),
   };
 }
 
-function writeEvent(response: ServerResponse, message: JsonRpcMessage): void {
-  writeFrame(response, `event: message\ndata: ${JSON.stringify(message)}\n\n`);
+function writeEvent(response: ServerResponse, message: JsonRpcMessage, eventId?: string): void {
+  const id = eventId === undefined ? '' : `id: ${eventId}\n`;
+  writeFrame(response, `event: message\n${id}data: ${JSON.stringify(message)}\n\n`);
 }
 
 /** Writes one SSE frame; a connection on which too much waits, or waits too long, is cut. */

@@ -151,7 +151,10 @@ export function createMcpEndpoint({
     if (refusal !== null) throw refusal;
     if (passthrough !== null && (await isPassed(from)))
       passthrough.openStream(from, new HttpByteReply(response, onStream));
-    else legacy.openStream(from, () => openEventStream({ response, onStream }));
+    else {
+      const resumption = { lastEventId: from.lastEventId ?? null };
+      legacy.openStream(from, () => openEventStream({ response, onStream }), resumption);
+    }
   };
 
   return ({ instance, origin }, request, response) => {
