@@ -35,7 +35,7 @@ export async function answerBatch(
     (version === undefined || version === batchRevision) &&
     from.sessionId !== undefined &&
     legacy.revisionOf(from) === batchRevision;
-  if (!isAllowed) throw refuse('Batches of messages are not supported; send one message for each request.');
+  if (!isAllowed) throw refuseBatches();
   if (messages.length === 0 || messages.length > messagesMax)
     throw refuse(`A batch has 1 to ${messagesMax} messages.`);
   const collected = new CollectedReply(createHttpReply({ response, onStream }));
@@ -72,6 +72,10 @@ function take(legacy: LegacyBridge, from: LegacyRequest, message: unknown): Json
     case 'modernNotification':
       throw refuse('A batch has messages of one revision.');
   }
+}
+
+export function refuseBatches(): AppError {
+  return refuse('Batches of messages are not supported; send one message for each request.');
 }
 
 function refuse(publicDetail: string): AppError {

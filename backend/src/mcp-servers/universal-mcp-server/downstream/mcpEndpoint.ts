@@ -13,7 +13,7 @@ import type { PassedRequest } from '../bridge/passthrough/passContext.js';
 import type { Passthrough } from '../bridge/passthrough/passthrough.js';
 import type { JsonRpcId } from '../protocol/jsonRpc.js';
 import { eraOf, type Era } from '../protocol/revisions.js';
-import { answerBatch } from './batch.js';
+import { answerBatch, refuseBatches } from './batch.js';
 import { HttpByteReply } from './byteReply.js';
 import { classifyMessage, idOf, refuseUnknownRevision, type ClassifiedMessage } from './classifyMessage.js';
 import { createHttpReply, openEventStream, sendJson } from './httpReply.js';
@@ -65,7 +65,7 @@ export function createMcpEndpoint({
       (error) => fail(request, response, null, error),
       ({ bytes, value }) => {
         if (Array.isArray(value)) {
-          answerBatch(batches, from, value, request, response).catch((error: unknown) =>
+          takeBatch(from, value, request, response).catch((error: unknown) =>
             fail(request, response, null, error),
           );
           return;
@@ -82,6 +82,17 @@ export function createMcpEndpoint({
         }
       },
     );
+  };
+
+  /** Batches of passed sessions are not taken apart: what of them ran could not be told call by call. */
+  const takeBatch = async (
+    from: PassedRequest,
+    messages: readonly unknown[],
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<void> => {
+    if (from.sessionId !== undefined && (await isPassed(from))) throw refuseBatches();
+    await answerBatch(batches, from, messages, request, response);
   };
 
   /** Passes a message on as it is where client and upstream speak alike; else it is translated. */
