@@ -30,6 +30,8 @@ export abstract class AnsweringCall extends PassedExchange {
   session: PassedSession | null = null;
   protected room: InstanceRoom;
   protected relay: FrameRelay | null = null;
+  /** The upstream session that the call was sent in. */
+  protected sentIn: string | null = null;
   /** The response was sent to the client. */
   protected isAnswered = false;
   #isRetried = false;
@@ -121,7 +123,8 @@ export abstract class AnsweringCall extends PassedExchange {
   #finishOther(): void {
     const body = joined(this.#pieces);
     const { session } = this;
-    if (session?.upstream?.id != null && isSessionLost(this.#status, body)) return this.#renew(session);
+    if (session !== null && this.sentIn !== null && isSessionLost(this.#status, body))
+      return this.#renew(session);
     const facts = this.#form === 'json' && this.#status >= 400 ? readAnswerFacts(body) : null;
     if (facts?.outcome !== 'error') return this.fail(unusable(this.#status));
     this.reply.sendWhole(this.#status, [body], body.length, null);
@@ -135,7 +138,7 @@ export abstract class AnsweringCall extends PassedExchange {
     this.#isRetried = true;
     this.#pieces = [];
     this.#bytes = 0;
-    session.upstream = null;
+    session.lose(this.sentIn);
     this.join();
   }
 

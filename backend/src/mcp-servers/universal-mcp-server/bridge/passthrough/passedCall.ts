@@ -123,6 +123,7 @@ export class PassedCall extends AnsweringCall implements Abortable {
     const { headers: given, revision, instance } = this.from;
     const headers = this.era === 'modern' ? toModernHeaders(given, this.#renamed) : toLegacyHeaders(revision);
     const sessionId = this.session?.upstream?.id ?? null;
+    this.sentIn = sessionId;
     const request = { lane: 'call', method: 'POST', body: this.#body, sessionId, headers } as const;
     this.exchange = this.pass.raw.exchange(instance, request, this);
   }

@@ -19,6 +19,7 @@ export class PassedNotice extends PassedExchange {
   readonly #method: string;
   readonly #body: Buffer;
   #isOver = false;
+  #sentIn: string | null = null;
   #status = 0;
 
   constructor(
@@ -55,6 +56,7 @@ export class PassedNotice extends PassedExchange {
     if (this.#isOver) return this.record(new CallerGone('the client is gone'));
     const headers = toLegacyHeaders(this.from.revision);
     const sessionId = this.#session.upstream?.id ?? null;
+    this.#sentIn = sessionId;
     const request = { lane: 'call', method: 'POST', body: this.#body, sessionId, headers } as const;
     this.exchange = this.pass.raw.exchange(this.from.instance, request, this);
   }
@@ -68,7 +70,7 @@ export class PassedNotice extends PassedExchange {
   onEnd(): void {
     this.exchange = null;
     // What was lost with the upstream's session has no meaning in the next one.
-    if (this.#status === 404 && this.#session.upstream?.id != null) this.#session.upstream = null;
+    if (this.#status === 404 && this.#sentIn !== null) this.#session.lose(this.#sentIn);
     this.record(succeeded);
     this.#end();
     this.reply.sendEmpty(202);

@@ -40,6 +40,7 @@ export class PassedStream extends PassedExchange implements OpenThing, Closable 
   #isRetried = false;
   #isStandalone = false;
   #lastEventId: string | undefined;
+  #sentIn: string | null = null;
   #status = 0;
   #pieces: Buffer[] = [];
   #bytes = 0;
@@ -120,6 +121,7 @@ export class PassedStream extends PassedExchange implements OpenThing, Closable 
     }
     const headers = toStreamHeaders(this.from.revision, this.#lastEventId);
     const sessionId = source.session.upstream?.id ?? null;
+    this.#sentIn = sessionId;
     return { lane: 'stream', method: 'GET', body: null, sessionId, headers };
   }
 
@@ -167,13 +169,13 @@ export class PassedStream extends PassedExchange implements OpenThing, Closable 
 
   #finishOther(body: Buffer): void {
     const { session } = this.#source;
-    if (session?.upstream?.id != null && isSessionLost(this.#status, body)) {
+    if (session !== null && this.#sentIn !== null && isSessionLost(this.#status, body)) {
       if (this.#isRetried)
         return this.fail(new AppError('SESSION_NOT_FOUND', 'the upstream loses its sessions'));
       this.#isRetried = true;
       this.#pieces = [];
       this.#bytes = 0;
-      session.upstream = null;
+      session.lose(this.#sentIn);
       return this.#join();
     }
     // A server need not offer a stream; its clients do without (MCP 2025-11-25, "Listening for Messages").
