@@ -25,6 +25,7 @@ const apps = [
     "portolan": {
       "role": "api",
       "env": [
+        "GITHUB_CLIENT_ID",
         "PORTOLAN_API_URL",
         "SLACK_CLIENT_ID"
       ],
@@ -51,6 +52,7 @@ const apps = [
     "portolan": {
       "role": "front",
       "env": [
+        "GITHUB_CLIENT_ID",
         "PORTOLAN_API_URL",
         "SLACK_CLIENT_ID"
       ],
@@ -103,6 +105,58 @@ const apps = [
     "env": {
       "MCP_TYPE": "figma",
       "PORT": "4102",
+      "SERVICE_MODE": "shared"
+    },
+    "portolan": {
+      "role": "service",
+      "env": [],
+      "required": [],
+      "files": []
+    }
+  },
+  {
+    "name": "mcp-github",
+    "script": "dist/backend/src/mcp-servers/universal-mcp-server/main.js",
+    "exec_mode": "cluster",
+    "instances": 1,
+    "wait_ready": true,
+    "listen_timeout": 15000,
+    "kill_timeout": 30000,
+    "exp_backoff_restart_delay": 200,
+    "max_memory_restart": "500M",
+    "min_uptime": "10s",
+    "max_restarts": 5,
+    "node_args": [],
+    "env": {
+      "MCP_TYPE": "github",
+      "PORT": "4101",
+      "SERVICE_MODE": "shared"
+    },
+    "portolan": {
+      "role": "service",
+      "env": [
+        "GITHUB_CLIENT_ID"
+      ],
+      "required": [],
+      "files": []
+    }
+  },
+  {
+    "name": "mcp-linear",
+    "script": "dist/backend/src/mcp-servers/universal-mcp-server/main.js",
+    "exec_mode": "cluster",
+    "instances": 1,
+    "wait_ready": true,
+    "listen_timeout": 15000,
+    "kill_timeout": 30000,
+    "exp_backoff_restart_delay": 200,
+    "max_memory_restart": "500M",
+    "min_uptime": "10s",
+    "max_restarts": 5,
+    "node_args": [],
+    "env": {
+      "MCP_TYPE": "linear",
+      "PORT": "4105",
       "SERVICE_MODE": "shared"
     },
     "portolan": {
@@ -215,6 +269,7 @@ const apps = [
     "portolan": {
       "role": "monitor",
       "env": [
+        "GITHUB_CLIENT_ID",
         "PORTOLAN_API_URL",
         "SLACK_CLIENT_ID"
       ],

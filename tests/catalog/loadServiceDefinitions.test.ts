@@ -155,20 +155,28 @@ describe('loading services', () => {
     expect(service?.stdio?.env).toEqual({ A: 'from the file', B: 'from the file\n' });
   });
 
-  it.each([
-    ['sse', { remote: { url: 'https://mcp.example.com/sse' } }],
-    ['streamable-http', { remote: { url: 'https://mcp.example.com/mcp' } }],
-    ['docker', { docker: { image: 'mcp/thing:1' } }],
-  ])('shows a service of kind %s as disabled with the reason, until it has an upstream', (kind, upstream) => {
+  it('shows a service of kind docker as disabled with the reason, until it has an upstream', () => {
     using ports = aPortsFolder();
     const { stdio: _, ...rest } = aStdioService('later');
-    ports.write('later', { ...rest, kind, ...upstream });
+    ports.write('later', { ...rest, kind: 'docker', docker: { image: 'mcp/thing:1' } });
     const loaded = ports.load();
     expect(loaded.problems).toEqual([]);
     expect(loaded.services[0]).toMatchObject({
-      kind,
+      kind: 'docker',
       enabled: false,
-      disabledReason: `Services of kind ${kind} cannot run in this release yet.`,
+      disabledReason: 'Services of kind docker cannot run in this release yet.',
+    });
+  });
+
+  it.each(['sse', 'streamable-http'])('U03 U04 U08 reads a service of kind %s, ready to run', (kind) => {
+    using ports = aPortsFolder();
+    const { stdio: _, ...rest } = aStdioService('far');
+    ports.write('far', { ...rest, kind, remote: { url: 'https://mcp.example.com/mcp' } });
+    const [service] = ports.load().services;
+    expect(service).toMatchObject({
+      kind,
+      enabled: true,
+      remote: { session: 'per-client', protocol: 'auto', fallbackSse: false },
     });
   });
 

@@ -43,8 +43,8 @@ describe('the services that ship', () => {
     expect(Object.fromEntries(loaded.services.map(({ name, enabled }) => [name, enabled]))).toEqual({
       everything: true,
       figma: true,
-      github: false,
-      linear: false,
+      github: true,
+      linear: true,
       memory: true,
       notion: false,
       portolan: true,

@@ -19,7 +19,7 @@ export const serviceKinds = ['api', 'stdio', 'sse', 'streamable-http', 'docker']
 export type ServiceKind = (typeof serviceKinds)[number];
 
 /** The kinds that have an upstream in this release; a service of another kind is shown as disabled, with that reason. */
-export const kindsWithUpstream: readonly ServiceKind[] = ['api', 'stdio'];
+export const kindsWithUpstream: readonly ServiceKind[] = ['api', 'stdio', 'sse', 'streamable-http'];
 
 /** The types of credential methods that can be used in this release; another one is shown as unavailable. */
 export const methodTypesInUse: readonly MethodType[] = ['none', 'fields', 'oauth2', 'mcp-oauth'];

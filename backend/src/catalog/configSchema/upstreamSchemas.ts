@@ -200,7 +200,7 @@ export const remoteSchema = z
         rejectUnauthorized: z.literal(true).optional(),
       })
       .prefault({}),
-    session: z.enum(['per-client', 'per-instance', 'stateless']).default('per-instance'),
+    session: z.enum(['per-client', 'per-instance', 'stateless']).default('per-client'),
     fallbackSse: z.boolean().default(false),
   })
   .meta({ id: 'remoteUpstream' });

@@ -125,13 +125,14 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
     eras,
     circuits,
     eraKeys: createEraKeys(vault),
+    openValues: renewal?.openValues ?? ((instance) => opener.open(instance)),
     renewal,
     recordState: (note) => void recordState(pool, service, note, log),
   });
   const ctx: BridgeContext = {
     definition,
     upstream: kindUpstream.upstream,
-    raw: null,
+    raw: kindUpstream.kind === 'remote' ? kindUpstream.upstream.raw : null,
     gate: createToolGate(definition.toolPolicy),
     openValues: renewal?.openValues ?? ((instance) => opener.open(instance)),
     watch,

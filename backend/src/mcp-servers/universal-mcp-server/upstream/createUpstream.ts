@@ -13,11 +13,15 @@ import type { StateNote } from './stateNotes.js';
 import type { Circuits } from './circuits.js';
 import type { EraKeys } from './eraKeys.js';
 import type { EraRegistry } from './eraRegistry.js';
+import type { OpenValues } from './remote/rawUpstream.js';
+import type { RemoteUpstream } from './remote/remoteUpstream.js';
 import type { StdioUpstream } from './stdio/stdioUpstream.js';
 
 export type KindUpstream =
   | { readonly kind: 'api'; readonly upstream: ApiUpstream }
-  | { readonly kind: 'stdio'; readonly upstream: StdioUpstream };
+  | { readonly kind: 'stdio'; readonly upstream: StdioUpstream }
+  /** At a URL: `streamable-http` and `sse`. */
+  | { readonly kind: 'remote'; readonly upstream: RemoteUpstream };
 
 export interface CreateUpstreamOptions {
   readonly config: Config;
@@ -28,6 +32,8 @@ export interface CreateUpstreamOptions {
   readonly eraKeys: EraKeys;
   /** Of the hosts that are called from here, and of the instances for which they are. */
   readonly circuits: Circuits;
+  /** @throws AppError CREDENTIAL_MISSING, CREDENTIAL_UNREADABLE, SEALED */
+  readonly openValues: OpenValues;
   /** Null where no credential can be renewed without its owner. */
   readonly renewal: CredentialRenewal | null;
 }
@@ -35,13 +41,21 @@ export interface CreateUpstreamOptions {
 /** @throws AppError CONFIG_INVALID for a kind that has no upstream yet. */
 export async function createUpstream(
   definition: ServiceDefinition,
-  { config, log, recordState, renewal, eras, eraKeys, circuits }: CreateUpstreamOptions,
+  { config, log, recordState, renewal, eras, eraKeys, circuits, openValues }: CreateUpstreamOptions,
 ): Promise<KindUpstream> {
   const { paths, projectRoot, publicUrl, service } = config;
   switch (definition.kind) {
     case 'api': {
       const { createApiUpstream } = await import('./api/apiUpstream.js');
-      const options = { definition, stateDir: paths.stateDir, publicUrl, recordState, renewal, circuits, log };
+      const options = {
+        definition,
+        stateDir: paths.stateDir,
+        publicUrl,
+        recordState,
+        renewal,
+        circuits,
+        log,
+      };
       return { kind: 'api', upstream: await createApiUpstream(options) };
     }
     case 'stdio': {
@@ -54,7 +68,11 @@ export async function createUpstream(
       return { kind: 'stdio', upstream: createStdioUpstream(options) };
     }
     case 'sse':
-    case 'streamable-http':
+    case 'streamable-http': {
+      const { createRemoteUpstream } = await import('./remote/remoteUpstream.js');
+      const options = { definition, openValues, eras, eraKeys, recordState, renewal, log };
+      return { kind: 'remote', upstream: createRemoteUpstream(options) };
+    }
     case 'docker':
       throw new AppError(
         'CONFIG_INVALID',

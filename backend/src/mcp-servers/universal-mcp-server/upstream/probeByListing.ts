@@ -23,12 +23,22 @@ export async function probeByListing(
       reason: 'The server started but would not list its tools with this credential.',
     };
   } catch (error) {
-    const { form, options } = toAppError(error);
-    return { outcome: 'unreachable', reason: options.publicDetail ?? form.title };
+    const { code, form, options } = toAppError(error);
+    const reason = options.publicDetail ?? form.title;
+    if (refusals.has(code)) return { outcome: 'rejected', reason };
+    return { outcome: 'unreachable', reason };
   } finally {
     connection?.release();
   }
 }
+
+/** What says that it is the credential that will not do, rather than the server or the way to it. */
+const refusals: ReadonlySet<string> = new Set([
+  'EXPIRED_CREDENTIALS',
+  'CREDENTIAL_MISSING',
+  'CREDENTIAL_REJECTED',
+  'INVALID_REQUEST',
+]);
 
 const prober = { clientInfo: { name: 'portolan', version: '0.1.0' }, capabilities: {} };
 

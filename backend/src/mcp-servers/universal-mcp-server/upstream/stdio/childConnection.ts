@@ -6,14 +6,20 @@ import type { JsonRpcRequest, JsonRpcResponse } from '../../protocol/jsonRpc.js'
 import { isAtLeast, isLogLevel } from '../../protocol/logLevels.js';
 import type { RequestListener, ServerTerms, UpstreamConnection } from '../upstream.js';
 import type { ChildRouter } from './childRouter.js';
-import type { Owner } from './requestTable.js';
+import type { Owner, RequestTable } from './requestTable.js';
+
+/** What several conversations may share: a child, or a session with a remote server. */
+export interface SharedRouter
+  extends Pick<ChildRouter, 'owners' | 'era' | 'isClosed' | 'request' | 'notify' | 'forget'> {
+  readonly requests: Pick<RequestTable, 'requireOpen'>;
+}
 
 /**
  * @param takeRequest asked before each request. @throws AppError RATE_LIMIT_EXCEEDED
  * @throws AppError UPSTREAM_UNREACHABLE when the child ended meanwhile: whoever hears of nothing would wait for ever.
  */
 export function connectOwner(
-  router: ChildRouter,
+  router: SharedRouter,
   server: ServerTerms,
   takeRequest: () => void,
 ): UpstreamConnection {
@@ -55,7 +61,7 @@ export function connectOwner(
 
 /** The child logs at the most talkative level that anybody wants; the rest is left out on the way back. */
 async function setLevel(
-  router: ChildRouter,
+  router: SharedRouter,
   owner: Owner,
   request: JsonRpcRequest,
   listener: RequestListener,
@@ -73,7 +79,7 @@ async function setLevel(
 
 /** Subscriptions are counted: the child hears of the first of a resource and of the end of the last. */
 async function subscribe(
-  router: ChildRouter,
+  router: SharedRouter,
   owner: Owner,
   request: JsonRpcRequest,
   listener: RequestListener,
