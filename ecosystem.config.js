@@ -127,6 +127,8 @@ const apps = [
     "min_uptime": "10s",
     "max_restarts": 5,
     "node_args": [],
+    "pmx": false,
+    "disable_source_map_support": true,
     "env": {
       "MCP_TYPE": "github",
       "PORT": "4101",
@@ -154,6 +156,8 @@ const apps = [
     "min_uptime": "10s",
     "max_restarts": 5,
     "node_args": [],
+    "pmx": false,
+    "disable_source_map_support": true,
     "env": {
       "MCP_TYPE": "linear",
       "PORT": "4105",
