@@ -1,4 +1,5 @@
-import { afterAll, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, describe, expect, it, jest } from '@jest/globals';
+import { AppError } from '../../../backend/src/errors/appError.js';
 import type { BridgeContext } from '../../../backend/src/mcp-servers/universal-mcp-server/bridge/bridgeContext.js';
 import { HeldCall } from '../../../backend/src/mcp-servers/universal-mcp-server/bridge/heldCall.js';
 import { HeldCalls } from '../../../backend/src/mcp-servers/universal-mcp-server/bridge/heldCalls.js';
@@ -20,11 +21,13 @@ const never = new AbortController().signal;
 const instance = { id: 'alice', epoch: 1, credentialRevision: 1, overridesRevision: 0 } as SealedInstance;
 
 /** An upstream that stays silent; what it was told and what it can say is kept. */
-function anUpstream(attribution: 'exact' | 'none') {
+function anUpstream(attribution: 'exact' | 'none', connectionsMax = Infinity) {
   const told: ConnectionTerms[] = [];
   const backgrounds: BackgroundListener[] = [];
   let released = 0;
   const connect = (terms: ConnectionTerms): Promise<UpstreamConnection> => {
+    if (told.length - released >= connectionsMax)
+      return Promise.reject(new AppError('SERVICE_SATURATED', 'no room for another'));
     told.push(terms);
     return Promise.resolve({
       era: 'legacy',
@@ -49,6 +52,9 @@ function anUpstream(attribution: 'exact' | 'none') {
 }
 
 const held = new HeldCalls(() => 0, 'process');
+afterEach(() => {
+  jest.restoreAllMocks();
+});
 afterAll(() => {
   held[Symbol.dispose]();
 });
@@ -106,8 +112,8 @@ describe('the conversation of modern clients of one set of capabilities', () => 
     conversation.close();
   });
 
-  it('U07 a held call gives way to a connection of its own for the next, up to four', async () => {
-    const { ctx, told, released } = anUpstream('none');
+  it('U07 a held call gives way to a connection of its own for the next, as long as there is room', async () => {
+    const { ctx, told, released } = anUpstream('none', 4);
     const { aCall, hold } = someCalls();
     const conversation = new ModernConversation(ctx, { roots: {} });
     const taken = [];
@@ -120,7 +126,7 @@ describe('the conversation of modern clients of one set of capabilities', () => 
       [0, 1, 2, 3].map((index) => `modern/{"roots":{}}/${index}`),
     );
     await expect(conversation.take(instance, aCall(), null, never)).rejects.toMatchObject({
-      code: 'RATE_LIMIT_EXCEEDED',
+      code: 'SERVICE_SATURATED',
     });
     taken[1]?.release();
     expect(released()).toBe(1);
@@ -128,6 +134,29 @@ describe('the conversation of modern clients of one set of capabilities', () => 
     expect(told.at(-1)?.sessionId).toBe('modern/{"roots":{}}/1');
     conversation.close();
     expect(released()).toBe(5);
+  });
+
+  it('U07 where there is no room, the client that has not come back for longest gives way', async () => {
+    const clock = jest.spyOn(performance, 'now');
+    const { ctx } = anUpstream('none', 2);
+    const { aCall, hold } = someCalls();
+    const conversation = new ModernConversation(ctx, { roots: {} });
+    const calls = [aCall(), aCall()];
+    for (const [at, call] of calls.entries()) {
+      clock.mockReturnValue(at * 1_000);
+      const { release } = await conversation.take(instance, call, null, never);
+      call.controller = new AbortController();
+      call.controller.signal.addEventListener('abort', release);
+      await hold(call);
+    }
+    clock.mockReturnValue(29_999);
+    await expect(conversation.take(instance, aCall(), null, never)).rejects.toMatchObject({
+      code: 'SERVICE_SATURATED',
+    });
+    clock.mockReturnValue(30_000);
+    (await conversation.take(instance, aCall(), null, never)).release();
+    expect(calls.map(({ isGone }) => isGone)).toEqual([true, false]);
+    conversation.close();
   });
 
   it('U07 where a question comes with its call, all calls share one connection; what comes without goes to one or none', async () => {

@@ -86,7 +86,7 @@ export class HeldCall implements RequestListener {
   #waiter: Waiter | null = null;
   #gathering: NodeJS.Timeout | null = null;
   #ended: Ended | null = null;
-  #isHeld = false;
+  #heldSince: number | null = null;
   #isAbandoned = false;
 
   constructor({ id, instanceId, held, now }: HeldCallOptions) {
@@ -109,7 +109,12 @@ export class HeldCall implements RequestListener {
 
   /** The server waits for its client, and no POST is here. */
   get isHeld(): boolean {
-    return this.#isHeld;
+    return this.#heldSince !== null;
+  }
+
+  /** Since when, by the monotonic clock in ms; null when it is not held. */
+  get heldSince(): number | null {
+    return this.#heldSince;
   }
 
   /** Whether a POST is here for it. */
@@ -281,8 +286,8 @@ export class HeldCall implements RequestListener {
   }
 
   #setHeld(isHeld: boolean): void {
-    if (this.#isHeld === isHeld) return;
-    this.#isHeld = isHeld;
+    if (this.isHeld === isHeld) return;
+    this.#heldSince = isHeld ? performance.now() : null;
     this.onHeld(isHeld);
   }
 }

@@ -13,7 +13,7 @@ import type { HeldCall } from './heldCall.js';
  */
 export const heldMsMax = 5 * 60_000;
 /** An instance's own calls, and all of a process's; far above what people answer at once. */
-export const heldPerInstanceMax = 16;
+export const heldPerInstanceMax = 64;
 export const heldInAllMax = 1_024;
 /** Questions and answers that are kept; sampling may carry pictures. */
 export const heldBytesMax = 64 * 1024 * 1024;

@@ -15,13 +15,19 @@ import type { Era } from '../protocol/revisions.js';
 import type { ServerTerms, UpstreamConnection } from '../upstream/upstream.js';
 import type { BridgeContext } from './bridgeContext.js';
 import type { HeldCall } from './heldCall.js';
+import { heldPerInstanceMax } from './heldCalls.js';
 import type { HeldConnectionOptions } from './heldConnection.js';
 import type { InstanceRoom, OpenThing } from './instanceRooms.js';
 import { ModernLane, toConversationName, toUpstreamTerms } from './modernLane.js';
 import { toLegacyCapabilities } from './translate/inputRequests.js';
 
-/** Connections of one conversation: one, and more while the calls before wait for their client. */
-const lanesMax = 4;
+/**
+ * Connections of one conversation: one, and more while the calls before wait for their client. Children are bounded
+ * sooner, by the service's own `maxPerUser` and `maxProcesses`.
+ */
+const lanesMax = heldPerInstanceMax;
+/** A client that has not come back for so long may have gone for good, and gives way where there is no room. */
+const yieldAfterMs = 30_000;
 
 export interface TakenLane {
   readonly connection: UpstreamConnection;
@@ -124,7 +130,8 @@ export class ModernConversation implements OpenThing {
 
   /**
    * A connection for a call that may be asked.
-   * @throws AppError RATE_LIMIT_EXCEEDED when every connection has a call that waits for its client
+   * @throws AppError RATE_LIMIT_EXCEEDED or SERVICE_SATURATED when there is no room for another beside those whose calls
+   * wait for their clients
    */
   async take(
     instance: SealedInstance,
@@ -133,8 +140,8 @@ export class ModernConversation implements OpenThing {
     signal: AbortSignal,
   ): Promise<TakenLane> {
     const connection = await this.#first.connect(instance, logLevel, signal);
-    if (connection.era === 'modern' || connection.attribution !== 'none')
-      return this.#takeLane(this.#first, call, connection);
+    const isOnePipe = connection.attribution === 'none' || this.#ctx.definition.kind === 'sse';
+    if (connection.era === 'modern' || !isOnePipe) return this.#takeLane(this.#first, call, connection);
     for (;;) {
       const lane = this.#findLane();
       if (lane === null) {
@@ -147,7 +154,8 @@ export class ModernConversation implements OpenThing {
         return { ...taken, connection: await lane.connect(instance, logLevel, signal) };
       } catch (error) {
         taken.release();
-        throw error;
+        const isSaturated = error instanceof AppError && error.code === 'SERVICE_SATURATED';
+        if (!isSaturated || !this.#endOldest()) throw error;
       }
     }
   }
@@ -205,10 +213,22 @@ export class ModernConversation implements OpenThing {
     if (free !== undefined) return free;
     if (!this.#lanes.every(({ calls }) => [...calls].every(({ isHeld }) => isHeld))) return null;
     if (this.#lanes.length < lanesMax) return this.#addLane();
+    if (this.#endOldest()) return null;
     throw new AppError('RATE_LIMIT_EXCEEDED', 'all connections of a conversation wait for its client', {
       publicDetail: `${lanesMax} calls wait for input already. Answer one first.`,
       retryAfterSeconds: 5,
     });
+  }
+
+  /** Ends the call that has waited longest, if that is long; its connection is free then. */
+  #endOldest(): boolean {
+    const since = (call: HeldCall): number => call.heldSince ?? Infinity;
+    const [oldest] = this.#lanes
+      .flatMap(({ calls }) => Array.from(calls))
+      .sort((one, other) => since(one) - since(other));
+    if (oldest === undefined || performance.now() - since(oldest) < yieldAfterMs) return false;
+    oldest.abandon();
+    return true;
   }
 
   async #nextChange(signal: AbortSignal): Promise<void> {
