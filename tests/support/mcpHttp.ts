@@ -141,6 +141,7 @@ export async function openEvents(url: string, wish: RawRequest): Promise<EventRe
 }
 
 export interface LegacyConversation {
+  readonly url: string;
   readonly sessionId: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly result: any;
@@ -163,6 +164,7 @@ export async function initialize(url: string, capabilities: object = {}): Promis
   if (typeof sessionId !== 'string') throw new Error(`no session: ${first.status} ${first.text}`);
   const headers = { 'mcp-session-id': sessionId, 'mcp-protocol-version': '2025-11-25' };
   const conversation: LegacyConversation = {
+    url,
     sessionId,
     headers,
     result: first.json.result,
