@@ -12,13 +12,14 @@ import { connect, type AddressInfo } from 'node:net';
 import { describe, expect, it } from '@jest/globals';
 import { createForwarder } from '../../backend/src/front/forward.js';
 import { createFrontHandler } from '../../backend/src/front/frontServer.js';
-import { readSignedAddress, signClientAddress } from '../../backend/src/lifecycle/clientAddress.js';
+import { clientAddressSigner, readSignedAddress } from '../../backend/src/lifecycle/clientAddress.js';
 import { hostGuard } from '../../backend/src/lifecycle/hostGuard.js';
 import { createLogger } from '../../backend/src/telemetry/logger.js';
 import { createFrontMetrics } from '../../backend/src/telemetry/metrics.js';
 import { waitUntil } from '../support/eventually.js';
 
 const frontKey = randomBytes(32);
+const signAddress = clientAddressSigner(frontKey);
 
 async function listen(
   handler: RequestListener,
@@ -54,7 +55,7 @@ async function aFront(
         findByPrefix: (p) => (p === 'nts' ? service : null),
       },
       forwarder,
-      stateAddress: (request) => signClientAddress(frontKey, request.socket.remoteAddress ?? '', Date.now()),
+      stateAddress: (request) => signAddress(request.socket.remoteAddress ?? '', Date.now()),
       metrics: createFrontMetrics(),
       metricsAccess: () => null,
       log: createLogger({ level: 'silent', program: 'front' }),

@@ -75,13 +75,16 @@ export function createForwarder({ connectMsMax = 5_000 }: ForwarderOptions = {})
 }
 
 /** Reads a small body whole; gives null for none, and the request itself for a large one or one without a length. */
-async function readBody(request: IncomingMessage): Promise<Buffer | IncomingMessage | null> {
+function readBody(request: IncomingMessage): null | IncomingMessage | Promise<Buffer> {
   const { 'content-length': length, 'transfer-encoding': encoding } = request.headers;
   if (encoding === undefined && (length === undefined || length === '0')) return null;
   if (length === undefined || Number(length) > heldBytesMax) return request;
-  const chunks: Buffer[] = [];
-  for await (const chunk of request) chunks.push(chunk as Buffer);
-  return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks);
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    request.on('data', (chunk: Buffer) => chunks.push(chunk));
+    request.once('end', () => resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)));
+    request.once('error', reject);
+  });
 }
 
 function dispatchOnce(
@@ -110,7 +113,9 @@ function dispatchOnce(
       onResponseStart(_controller, status, headers) {
         if (status < 200) return;
         response.writeHead(status, toOuterHeaders(headers));
-        // An event stream may stay quiet; its client waits for the headers.
+        // A length says that the body is coming, and the head goes out with it; a stream may stay quiet while its client
+        // waits for the head.
+        if (headers['content-length'] !== undefined) return;
         response.flushHeaders();
         // What answers a GET with events goes on until somebody ends it; the events of a POST end with its call.
         if (options.method === 'GET' && /^text\/event-stream\b/.test(String(headers['content-type'] ?? '')))

@@ -46,11 +46,17 @@ export function toOuterHeaders(headers: IncomingHttpHeaders): OutgoingHttpHeader
 }
 
 function withoutSome(headers: IncomingHttpHeaders, without: ReadonlySet<string>): OutgoingHttpHeaders {
-  const named = headers.connection?.toLowerCase().split(/\s*,\s*/);
+  const named = namedByConnection(headers.connection);
   const kept: OutgoingHttpHeaders = {};
   for (const name in headers) {
     const value = headers[name];
     if (value !== undefined && !without.has(name) && !named?.includes(name)) kept[name] = value;
   }
   return kept;
+}
+
+/** The headers that `Connection` names besides itself; undefined for what nearly every request says. */
+function namedByConnection(value: string | undefined): readonly string[] | undefined {
+  if (value === undefined || value === 'keep-alive' || value === 'close') return undefined;
+  return value.toLowerCase().split(/\s*,\s*/);
 }

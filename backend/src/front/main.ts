@@ -8,7 +8,7 @@ import { loadConfig } from '../config/config.js';
 import { readEnv } from '../config/env.js';
 import { findProjectRoot } from '../config/projectRoot.js';
 import { readSecretFile } from '../config/secrets.js';
-import { clientAddressReader, signClientAddress } from '../lifecycle/clientAddress.js';
+import { clientAddressReader, clientAddressSigner } from '../lifecycle/clientAddress.js';
 import { createDrain, drainOnSignals, type Drain } from '../lifecycle/drain.js';
 import { hostGuard } from '../lifecycle/hostGuard.js';
 import { createHttpServer, listen, runProgram } from '../lifecycle/httpServer.js';
@@ -34,6 +34,7 @@ await runProgram('front', async () => {
 
   const frontKey = Buffer.from(readSecretFile(config.paths.frontKey, 'the front key').reveal(), 'base64');
   const addressOf = clientAddressReader({ frontKey: null, trustProxy: config.trustProxy });
+  const signAddress = clientAddressSigner(frontKey);
   const forwarder = createForwarder();
   let drain: Drain | null = null;
   const server = createHttpServer(
@@ -41,7 +42,7 @@ await runProgram('front', async () => {
       guard: hostGuard(config),
       services: registry,
       forwarder,
-      stateAddress: (request) => signClientAddress(frontKey, addressOf(request) ?? '0.0.0.0', Date.now()),
+      stateAddress: (request) => signAddress(addressOf(request) ?? '0.0.0.0', Date.now()),
       metrics: createFrontMetrics(),
       metricsAccess: metricsAccess({ tokenFile: config.paths.metricsToken, isOpen: config.metricsOpen }),
       log,

@@ -21,6 +21,20 @@ export function signClientAddress(frontKey: Buffer, address: string, nowMs: numb
   return `${statement} ${mac(frontKey, statement)}`;
 }
 
+/** Signs as `signClientAddress` does, once a second for each address. */
+export function clientAddressSigner(frontKey: Buffer): (address: string, nowMs: number) => string {
+  let signedIn = Number.NaN;
+  const signed = new Map<string, string>();
+  return (address, nowMs) => {
+    const second = Math.floor(nowMs / 1000);
+    if (second !== signedIn) signed.clear();
+    signedIn = second;
+    const statement = signed.get(address) ?? signClientAddress(frontKey, address, nowMs);
+    signed.set(address, statement);
+    return statement;
+  };
+}
+
 /** The address that a signed header states; null when it is forged, stale or malformed. */
 export function readSignedAddress(frontKey: Buffer, header: string, nowMs: number): string | null {
   const match = /^([0-9A-Fa-f.:]{2,45}) (\d{1,12}) ([\w-]{43})$/.exec(header);

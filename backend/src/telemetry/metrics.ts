@@ -135,10 +135,15 @@ export function createServiceMetrics(service: string): ServiceMetrics {
 export function createFrontMetrics(): FrontMetrics {
   const define = openRegistry();
   const openStreams = defineOpenStreams(define);
+  const bound = new Map<string, BoundGauge>();
   return {
     registry: define.registry,
     authFailures: defineAuthFailures(define, 'front'),
-    openStreams: (service) => openStreams.labels({ service }),
+    openStreams(service) {
+      const known = bound.get(service) ?? openStreams.labels({ service });
+      bound.set(service, known);
+      return known;
+    },
   };
 }
 
