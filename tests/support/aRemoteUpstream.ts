@@ -7,6 +7,7 @@ import type { ServiceDefinition } from '../../backend/src/catalog/serviceDefinit
 import type { SealedInstance } from '../../backend/src/services/instanceResolver.js';
 import type { CredentialValues } from '../../backend/src/services/credentialValues.js';
 import { createLogger } from '../../backend/src/telemetry/logger.js';
+import { createCircuits } from '../../backend/src/mcp-servers/universal-mcp-server/upstream/circuits.js';
 import {
   chooseEra,
   type EraFacts,
@@ -135,6 +136,7 @@ export function openRemote(
       return values;
     },
     eras: someEras(),
+    circuits: createCircuits(),
     eraKeys: {
       ofUrl: (url: string, { id }: { readonly id: string }) => ({ upstream: url, authorization: id }),
     } as never,

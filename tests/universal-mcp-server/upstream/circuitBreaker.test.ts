@@ -1,6 +1,8 @@
 /** A service whose host or one of whose instances keeps failing, through a real universal server (06, "Defaults"). */
 import { describe, expect, it } from '@jest/globals';
 import { withUser } from '../../../backend/src/database/withUser.js';
+import { aRemoteService } from '../../support/aRemoteUpstream.js';
+import { openHostileRemote } from '../../support/hostileRemote.js';
 import { anApiService, aTool } from '../../support/anApiService.js';
 import { eventually } from '../../support/eventually.js';
 import { aFreePort } from '../../support/freePorts.js';
@@ -89,3 +91,56 @@ describe('an instance whose calls alone fail', () => {
     expect(upstream.requests).toHaveLength(20);
   });
 });
+
+describe('a remote MCP server', () => {
+  it.each(['legacy', 'modern'] as const)(
+    'that takes no connection is left alone (%s client)',
+    async (era) => {
+      const url = `http://127.0.0.1:${await aFreePort()}/mcp`;
+      await using server = await openUniversalServer({ definition: aRemoteService(url) });
+      const [alice, bob] = [
+        await server.aUrl({ fields: { token: 'a' } }),
+        await server.aUrl({ fields: { token: 'b' } }),
+      ];
+      const ask = (to: string) => send(to, era === 'modern' ? modern('tools/list') : { body: anInitialize });
+      const codes: string[] = [];
+      // One call may try to connect more than once: nothing was sent.
+      while (codes.at(-1) !== 'SERVICE_UNAVAILABLE' && codes.length < 6)
+        codes.push((await ask(alice.url)).json.error.data.code);
+      expect(new Set(codes)).toEqual(new Set(['UPSTREAM_UNREACHABLE', 'SERVICE_UNAVAILABLE']));
+      for (const to of [alice.url, bob.url]) {
+        const refused = await ask(to);
+        expect([refused.status, refused.json.error.data.code]).toEqual([503, 'SERVICE_UNAVAILABLE']);
+        expect(Number(refused.headers['retry-after'])).toBeGreaterThanOrEqual(1);
+      }
+      expect(await circuitState(server)).toBe('2');
+    },
+  );
+
+  it('that lets one instance wait for nothing, five times, hears no more of that instance for a while', async () => {
+    await using hostile = await openHostileRemote('modern');
+    await using server = await openUniversalServer({
+      definition: aRemoteService(hostile.url, {}, { limits: { timeoutMs: 300 } }),
+    });
+    const [alice, bob] = [
+      await server.aUrl({ fields: { token: 'a' } }),
+      await server.aUrl({ fields: { token: 'b' } }),
+    ];
+    for (let i = 0; i < 5; i++)
+      expect((await call(alice.url, 'hang')).json.error.data.code).toBe('UPSTREAM_TIMEOUT');
+    const refused = await call(alice.url, 'echo');
+    expect([refused.status, refused.json.error.data.code]).toEqual([503, 'SERVICE_UNAVAILABLE']);
+    expect(hostile.called).toHaveLength(5);
+    expect(textOf(await call(bob.url, 'echo'))).toBe('fine');
+  });
+});
+
+const anInitialize = {
+  jsonrpc: '2.0',
+  id: 1,
+  method: 'initialize',
+  params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'raw', version: '1' } },
+};
+
+const call = (to: string, name: string) =>
+  send(to, modern('tools/call', { name, arguments: { text: 'fine' } }));

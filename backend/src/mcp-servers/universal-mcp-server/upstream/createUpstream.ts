@@ -70,7 +70,7 @@ export async function createUpstream(
     case 'sse':
     case 'streamable-http': {
       const { createRemoteUpstream } = await import('./remote/remoteUpstream.js');
-      const options = { definition, openValues, eras, eraKeys, recordState, renewal, log };
+      const options = { definition, openValues, eras, eraKeys, circuits, recordState, renewal, log };
       return { kind: 'remote', upstream: createRemoteUpstream(options) };
     }
     case 'docker':

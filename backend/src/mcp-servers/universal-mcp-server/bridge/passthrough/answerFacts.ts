@@ -34,6 +34,13 @@ export function readAnswerFacts(message: Buffer): AnswerFacts | null {
   return flag !== null && message[flag.start] === t ? toolFailed : succeeded;
 }
 
+/** Whether it can be a message at all; of a large one only how it begins is looked at. */
+export function isMessage(data: Buffer): boolean {
+  if (data.length > parsedBytesMax) return data[0] === brace || data[0] === bracket;
+  const value = parse(data);
+  return typeof value === 'object' && value !== null;
+}
+
 /** The same of a message in pieces, which are put together only where a member may be hidden at a seam. */
 export function readFactsInPieces(pieces: readonly Buffer[]): AnswerFacts | null {
   const [first, ...others] = pieces;
@@ -56,6 +63,8 @@ function hasNoFlag(piece: Buffer, next: Buffer | undefined): boolean {
 
 /** The first letter of `true`. */
 const t = 0x74;
+const brace = 0x7b;
+const bracket = 0x5b;
 
 function factsOf(message: unknown): AnswerFacts | null {
   if (shapeOf(message) !== 'response') return null;

@@ -9,7 +9,7 @@ import type { RawHead } from '../../upstream/remote/rawUpstream.js';
 import { FrameRelay } from '../frames/frameRelay.js';
 import type { InstanceRoom } from '../instanceRooms.js';
 import type { ByteReply } from '../reply.js';
-import { AnswerFacts, readAnswerFacts, readFactsInPieces } from './answerFacts.js';
+import { AnswerFacts, isMessage, readAnswerFacts, readFactsInPieces } from './answerFacts.js';
 import { isSessionLost } from './lostSession.js';
 import type { PassContext, PassedRequest } from './passContext.js';
 import { PassedExchange, resumedElsewhere } from './passedExchange.js';
@@ -185,7 +185,10 @@ export abstract class AnsweringCall extends PassedExchange {
   /** Of many messages one is the response; there is no second one. */
   #watch(data: Buffer): Buffer | null {
     const facts = readAnswerFacts(data);
-    if (facts === null) return data;
+    if (facts === null) {
+      if (!isMessage(data)) throw unusable(this.#status);
+      return data;
+    }
     if (this.isAnswered) return null;
     this.isAnswered = true;
     this.record(facts);
@@ -194,7 +197,11 @@ export abstract class AnsweringCall extends PassedExchange {
   }
 
   #endEvents(relay: FrameRelay): void {
-    relay.finish();
+    try {
+      relay.finish();
+    } catch (error) {
+      return this.fail(error);
+    }
     // A stream whose events have ids may end early: its client resumes it (MCP 2025-11-25, "Resumability").
     if (!this.isAnswered && !relay.hasIds)
       return this.fail(new AppError('UPSTREAM_FAILED', 'the stream ended without a response'));

@@ -9,6 +9,7 @@ import { toAppError, type AppError } from '../../../../errors/appError.js';
 import type { CredentialValues } from '../../../../services/credentialValues.js';
 import type { SealedInstance } from '../../../../services/instanceResolver.js';
 import type { ResolvedInstance } from '../../../../services/resolvedInstance.js';
+import { toAnswerEnd, toPassageEnd, type Passage } from '../circuits.js';
 import type { RawAnswer, RawExchange, RawHead, RawRequest } from './rawUpstream.js';
 import { overcomeRefusal } from './refusals.js';
 import type { RemoteParts } from './remoteParts.js';
@@ -29,6 +30,8 @@ export interface RemoteRequest extends RawRequest {
 
 /** Between two pieces of an answer with an end (R09). */
 const idleMsMax = 30_000;
+/** Its deadline began a little before a call was sent. */
+const nearlyAll = 0.9;
 
 export class RawCall implements EgressReceiver, RawExchange, RawHead {
   status = 0;
@@ -41,6 +44,8 @@ export class RawCall implements EgressReceiver, RawExchange, RawHead {
   readonly #answer: RawAnswer;
   #values: CredentialValues | null = null;
   #exchange: Exchange | null = null;
+  #passage: Passage | null = null;
+  #sentAt = 0;
   #isPaused = false;
   #isOver = false;
   #isRenewed = false;
@@ -79,6 +84,7 @@ export class RawCall implements EgressReceiver, RawExchange, RawHead {
   abort(): void {
     if (this.#isOver) return;
     this.#isOver = true;
+    this.#passage?.end(this.#isSilent() ? 'failed' : 'abandoned');
     this.#exchange?.abort();
     this.#refusal?.abort(new Error('given up'));
   }
@@ -87,6 +93,7 @@ export class RawCall implements EgressReceiver, RawExchange, RawHead {
 
   onHead(head: EgressHead): void {
     const { status, contentType } = head;
+    this.#passage?.end(toAnswerEnd(status));
     if (!isPlainStatus(status)) return this.#refuse(head);
     this.status = status;
     this.form =
@@ -123,13 +130,15 @@ export class RawCall implements EgressReceiver, RawExchange, RawHead {
   }
 
   #sendNow(values: CredentialValues): void {
-    const { toTarget, streams, definition } = this.#parts;
+    const { toTarget, streams, circuits, definition } = this.#parts;
     const { lane, method, body, sessionId, path, quietTimeoutMs, headers: own } = this.#request;
     const target = toTarget(values);
     const headers = target.headers.concat(own);
     if (sessionId !== null) headers.push('mcp-session-id', sessionId);
     const { timeoutMs, maxResponseBytes } = definition.limits;
     this.#values = values;
+    this.#passage = circuits.enter(target.destination.origin, this.#instance.id);
+    this.#sentAt = performance.now();
     this.#exchange = streams.open(
       {
         method,
@@ -169,6 +178,12 @@ export class RawCall implements EgressReceiver, RawExchange, RawHead {
     );
   }
 
+  /** Nothing came in all the time that a call has: that is the server's doing, whoever gives the call up. */
+  #isSilent(): boolean {
+    const { timeoutMs } = this.#parts.definition.limits;
+    return this.status === 0 && performance.now() - this.#sentAt >= timeoutMs * nearlyAll;
+  }
+
   #failLater(error: unknown): void {
     queueMicrotask(() => this.#fail(error));
   }
@@ -176,6 +191,7 @@ export class RawCall implements EgressReceiver, RawExchange, RawHead {
   #fail(error: unknown): void {
     if (this.#isOver) return;
     this.#isOver = true;
+    this.#passage?.end(toPassageEnd(error));
     this.#answer.onError(toAppError(error));
   }
 }

@@ -4,6 +4,7 @@ import type { EgressStreams } from '../../../../egress/egressStream.js';
 import type { Logger } from '../../../../telemetry/logger.js';
 import type { ConnectionTerms } from '../upstream.js';
 import type { CredentialRenewal } from '../credentialRenewal.js';
+import type { Circuits } from '../circuits.js';
 import type { EraKeys } from '../eraKeys.js';
 import type { EraRegistry } from '../eraRegistry.js';
 import type { TakeUpstreamRequest } from '../requestBudget.js';
@@ -20,6 +21,7 @@ export interface RemoteParts {
   readonly openValues: OpenValues;
   readonly eras: EraRegistry;
   readonly eraKeys: EraKeys;
+  readonly circuits: Circuits;
   readonly notes: StateNotes;
   /** Asked before each message that leaves. @throws AppError RATE_LIMIT_EXCEEDED */
   readonly takeRequest: TakeUpstreamRequest;

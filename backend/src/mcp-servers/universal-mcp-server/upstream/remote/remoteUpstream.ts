@@ -14,6 +14,7 @@ import type { ResolvedInstance } from '../../../../services/resolvedInstance.js'
 import type { Logger } from '../../../../telemetry/logger.js';
 import { createCredentialRecheck, saysForbiddenOnly } from '../credentialRecheck.js';
 import type { CredentialRenewal } from '../credentialRenewal.js';
+import type { Circuits } from '../circuits.js';
 import type { EraKeys } from '../eraKeys.js';
 import type { EraRegistry } from '../eraRegistry.js';
 import { createHttpProber } from '../httpProbe.js';
@@ -47,6 +48,7 @@ export interface RemoteUpstreamOptions {
   readonly openValues: OpenValues;
   readonly eras: EraRegistry;
   readonly eraKeys: EraKeys;
+  readonly circuits: Circuits;
   /** Hears what calls show about instances; it must not throw. */
   readonly recordState: (note: StateNote) => void;
   readonly renewal: CredentialRenewal | null;
@@ -86,6 +88,7 @@ export function createRemoteUpstream(options: RemoteUpstreamOptions): RemoteUpst
     openValues: options.openValues,
     eras: options.eras,
     eraKeys: options.eraKeys,
+    circuits: options.circuits,
     notes: createStateNotes(options.recordState),
     takeRequest: createRequestBudget(definition.limits),
     renewal,
