@@ -56,6 +56,11 @@ const tools = {
     return text('after the line');
   },
   big: ({ bytes = 65_536 }) => text('x'.repeat(bytes)),
+  bigFailure: ({ bytes }) => ({ ...text('x'.repeat(bytes)), isError: true }),
+  bigWithProgress: ({ bytes }, _id, meta) => {
+    send({ method: 'notifications/progress', params: { progressToken: meta?.progressToken, progress: 1 } });
+    return text('x'.repeat(bytes));
+  },
   floodStderr: async ({ megabytes = 4 }) => {
     const chunk = Buffer.alloc(1024 * 1024, 'e');
     for (let sent = 0; sent < megabytes; sent += 1) {

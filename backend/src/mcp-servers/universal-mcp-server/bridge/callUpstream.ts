@@ -61,6 +61,7 @@ export async function callUpstream(
   const listener: RequestListener = {
     onNotification: (notification) => call.listener.onNotification(notification),
     onServerRequest: (question) => deadline.whileAsked(call.listener.onServerRequest(question)),
+    takesBytes: call.listener.takesBytes === true,
   };
   room.calls.add(controller);
   call.onStart?.(controller);

@@ -97,6 +97,7 @@ export function createLegacyBridge(ctx: BridgeContext, rooms: InstanceRooms): Le
     const listener = {
       onNotification: (notification: JsonRpcNotification) => reply.send(notification),
       onServerRequest: (asked: JsonRpcRequest) => session.ask(asked, reply),
+      takesBytes: reply.takesBytes === true && unreadMethods.has(request.method),
     };
     const response = await callUpstream(
       ctx,
@@ -198,6 +199,9 @@ export function createLegacyBridge(ctx: BridgeContext, rooms: InstanceRooms): Le
     },
   };
 }
+
+/** Whose results are passed on without a look at them. */
+const unreadMethods = new Set(['tools/call', 'resources/read', 'prompts/get']);
 
 /** `initialize` is a call like any other: limited, audited, with a deadline; its result is what the upstream said. */
 async function joinUpstream(

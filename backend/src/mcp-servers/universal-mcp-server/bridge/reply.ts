@@ -8,6 +8,8 @@ export interface Reply {
   onGone(callback: () => void): () => void;
   /** The same as a signal, made when it is asked for: a call has one of its own already. */
   readonly signal: AbortSignal;
+  /** Whether `finish` writes out `JsonRpcSuccess.bytes`. */
+  readonly takesBytes?: boolean;
   /** Sends something ahead of the response (the last one, for a batch); the answer becomes a stream. */
   send(message: JsonRpcNotification | JsonRpcRequest | JsonRpcResponse): void;
   /** Sends the one response and ends the answer. */

@@ -55,6 +55,7 @@ export function createHttpReply({ response, onStream }: HttpReplyOptions): Reply
     get signal() {
       return (signal ??= isGone ? AbortSignal.abort(new Error('the client is gone')) : goneSignal(response));
     },
+    takesBytes: true,
     send(message) {
       begin();
       writeEvent(response, message);
@@ -89,7 +90,7 @@ export function sendJson(
   message: JsonRpcResponse | readonly JsonRpcResponse[],
   form: ReplyForm,
 ): void {
-  const body = JSON.stringify(message);
+  const body = bytesOf(message) ?? JSON.stringify(message);
   const headers: Record<string, string | number> = {
     'content-type': 'application/json',
     'content-length': Buffer.byteLength(body),
@@ -115,9 +116,15 @@ function toStream(response: ServerResponse, signal: AbortSignal): ReplyStream {
   };
 }
 
+/** What an upstream said, where it comes as it was. */
+function bytesOf(message: JsonRpcMessage | readonly JsonRpcResponse[]): Buffer | undefined {
+  return 'bytes' in message ? message.bytes : undefined;
+}
+
 function writeEvent(response: ServerResponse, message: JsonRpcMessage, eventId?: string): void {
   const id = eventId === undefined ? '' : `id: ${eventId}\n`;
-  writeFrame(response, `event: message\n${id}data: ${JSON.stringify(message)}\n\n`);
+  const text = bytesOf(message)?.toString('utf8') ?? JSON.stringify(message);
+  writeFrame(response, `event: message\n${id}data: ${text}\n\n`);
 }
 
 /** Writes one SSE frame; a connection on which too much waits, or waits too long, is cut. */

@@ -23,6 +23,11 @@ export interface JsonRpcSuccess {
   readonly jsonrpc: '2.0';
   readonly id: JsonRpcId;
   readonly result: JsonObject;
+  /**
+   * The whole message as it came, under the id above, where whoever asked takes bytes; `result` is empty then. There is
+   * no `isError` in it.
+   */
+  readonly bytes?: Buffer;
 }
 
 export interface JsonRpcFailure {

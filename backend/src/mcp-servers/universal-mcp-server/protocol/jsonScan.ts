@@ -40,7 +40,11 @@ export function findMember(bytes: Buffer, name: string, at = 0): Span | null {
  * Goes through an object's members as long as the visitor says so.
  * @returns true when it came to the object's end.
  */
-function walkMembers(bytes: Buffer, at: number, visit: (name: string, valueStart: number) => boolean): boolean {
+function walkMembers(
+  bytes: Buffer,
+  at: number,
+  visit: (name: string, valueStart: number) => boolean,
+): boolean {
   let cursor = skipBlanks(bytes, at);
   if (bytes[cursor] !== openBrace) return false;
   cursor = skipBlanks(bytes, cursor + 1);

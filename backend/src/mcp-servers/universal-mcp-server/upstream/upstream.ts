@@ -48,6 +48,8 @@ export interface RequestListener {
   onNotification(notification: JsonRpcNotification): void;
   /** A request of the server to the client (sampling, elicitation, roots); the answer goes back upstream. */
   onServerRequest(request: JsonRpcRequest): Promise<JsonRpcResponse>;
+  /** A large success may come as `JsonRpcSuccess.bytes`, unread; for a client of the legacy era whose result nobody looks at. */
+  readonly takesBytes?: boolean;
 }
 
 /** Hears what the upstream says outside any request. */

@@ -9,8 +9,10 @@ import type { ChildRouter } from './childRouter.js';
 import type { Owner, RequestTable } from './requestTable.js';
 
 /** What several conversations may share: a child, or a session with a remote server. */
-export interface SharedRouter
-  extends Pick<ChildRouter, 'owners' | 'era' | 'isClosed' | 'request' | 'notify' | 'forget'> {
+export interface SharedRouter extends Pick<
+  ChildRouter,
+  'owners' | 'era' | 'isClosed' | 'request' | 'notify' | 'forget'
+> {
   readonly requests: Pick<RequestTable, 'requireOpen'>;
 }
 

@@ -18,8 +18,10 @@ import {
 import { isAtLeast } from '../../protocol/logLevels.js';
 import { envelope } from '../../protocol/envelope.js';
 import type { Era } from '../../protocol/revisions.js';
+import { readId, spliceId } from '../../protocol/spliceId.js';
 import type { RequestListener } from '../upstream.js';
 import type { PipeWriter } from './pipeWriter.js';
+import { isPlainSuccess } from './plainSuccess.js';
 import { RequestTable, type Owner, type PendingRequest } from './requestTable.js';
 import { toTooLarge } from './tooLarge.js';
 
@@ -70,6 +72,22 @@ export class ChildRouter {
 
   notify(notification: JsonRpcNotification): void {
     this.#write(notification);
+  }
+
+  /**
+   * Takes a long line as the bytes that it is, where it is a success for somebody who wants no more: 64 KiB of text cost
+   * several times as much to parse and to write again. @returns false when it has to be read like any other.
+   */
+  receiveUnread(line: Buffer): boolean {
+    if (this.era !== 'legacy' || line.length > this.#options.responseBytesMax) return false;
+    const entry = this.requests.get(readId(line));
+    if (entry?.listener.takesBytes !== true) return false;
+    if (!isPlainSuccess(line)) return false;
+    const bytes = spliceId(line, entry.id);
+    if (bytes === null) return false;
+    this.requests.settle(entry.number);
+    entry.resolve({ jsonrpc: '2.0', id: entry.id, result: {}, bytes });
+    return true;
   }
 
   /** Takes one line of the child, which has that many bytes. @returns false when it is no JSON-RPC message. */

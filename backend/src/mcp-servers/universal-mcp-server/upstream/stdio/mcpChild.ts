@@ -55,6 +55,8 @@ export interface McpChild {
 export const lineBytesMaxDefault = 10 * 1024 * 1024;
 /** Many servers print a banner or a stray `console.log`; more than this is no MCP server. */
 const garbageLinesMax = 16;
+/** Shorter answers are read sooner than searched. */
+const unreadBytesMin = 8 * 1024;
 
 /**
  * @throws AppError UPSTREAM_TIMEOUT when it is not ready in time, UPSTREAM_FAILED when it ends or speaks none of the eras.
@@ -103,7 +105,9 @@ async function startOnce(
   };
   const splitter = createLineSplitter(lineBytesMax, (bytes, start, end) => {
     // A NUL is in no text; whoever sends one sends no JSON at all.
-    const isText = bytes.indexOf(0, start) === -1 || bytes.indexOf(0, start) >= end;
+    const line = bytes.subarray(start, end);
+    const isText = !line.includes(0);
+    if (isText && line.length >= unreadBytesMin && router.receiveUnread(line)) return;
     if (
       isText &&
       (router.receive(bytes.toString('utf8', start, end), end - start) ||
