@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { callAuditOf } from '../../support/callAudit.js';
+import { aRemoteService } from '../../support/aRemoteUpstream.js';
 import { aHostileService } from '../../support/aStdioService.js';
 import { waitUntil } from '../../support/eventually.js';
+import { openLegacyServer } from '../../support/legacyServer.js';
 import { openEvents, send } from '../../support/mcpHttp.js';
 import { openUniversalServer, type UniversalServer } from '../../support/universalServer.js';
 
@@ -15,7 +17,7 @@ const toCall = (id: string, name: string, args: object = {}) => ({
 const open = async (url: string, protocolVersion = '2025-03-26'): Promise<Record<string, string>> => {
   const params = {
     protocolVersion,
-    capabilities: { sampling: {} },
+    capabilities: { sampling: {}, elicitation: {} },
     clientInfo: { name: 'b', version: '1' },
   };
   const first = await send(url, { body: { jsonrpc: '2.0', id: 0, method: 'initialize', params } });
@@ -94,5 +96,75 @@ describe('batches of revision 2025-03-26', () => {
     const unknown = await send(url, { headers: { 'mcp-session-id': 'unknown' }, body: [one] });
     expect(unknown.status).toBe(404);
     expect((await callAuditOf(server, id)).filter(({ method }) => method === 'tools/call')).toEqual([]);
+  });
+});
+
+describe('batches of a session whose bytes pass', () => {
+  it.each([true, false])(
+    'U06 each call on its own, in the client’s one session upstream (JSON: %s)',
+    async (json) => {
+      await using behind = await openLegacyServer({ json });
+      await using server = await openUniversalServer({ definition: aRemoteService(behind.url) });
+      const { url, id } = await server.aUrl({ fields: { token: 'key' } });
+      const headers = await open(url);
+      const body = [
+        toCall('a', 'echo', { text: 'one' }),
+        { jsonrpc: '2.0', method: 'notifications/initialized' },
+        { jsonrpc: '2.0', id: 'p', method: 'ping' },
+        { jsonrpc: '2.0', id: 'i', method: 'initialize', params: {} },
+        toCall('l', 'large', { bytes: 300_000 }),
+        toCall('b', 'report'),
+      ];
+      const answer = await send(url, { headers, body });
+      expect(answer.headers['content-type']).toBe(json ? 'application/json' : 'text/event-stream');
+      const answers = (json ? answer.json : answer.events.filter((one) => 'id' in one)) as {
+        id: string;
+        error?: { code: number };
+        result?: { content?: { text: string }[] };
+      }[];
+      expect(
+        answers.map(({ id: of, error, result }) => [of, error?.code ?? result?.content?.[0]?.text.length]),
+      ).toEqual([
+        ['a', 3],
+        ['p', undefined],
+        ['i', -32600],
+        ['l', 300_000],
+        ['b', 8],
+      ]);
+      const sessions = behind.of('tools/call').map((one) => one.headers['mcp-session-id']);
+      expect([sessions.length, new Set(sessions).size]).toEqual([3, 1]);
+      await waitUntil('each call is accounted for', async () => {
+        const rows = await callAuditOf(server, id);
+        return (
+          rows.filter(({ method, phase }) => method === 'tools/call' && phase === 'outcome').length === 3
+        );
+      });
+    },
+  );
+
+  it('U06 a question of the server is answered on its way', async () => {
+    await using behind = await openLegacyServer();
+    await using server = await openUniversalServer({ definition: aRemoteService(behind.url) });
+    const { url } = await server.aUrl({ fields: { token: 'key' } });
+    const headers = await open(url);
+    const events = await openEvents(url, {
+      headers,
+      body: [toCall('a', 'ask'), toCall('b', 'echo', { text: 'b' })],
+    });
+    const asked = await events.next(({ method }) => method === 'elicitation/create');
+    const answered = { jsonrpc: '2.0', id: asked.id, result: { action: 'decline' } };
+    expect((await send(url, { headers, body: [answered] })).status).toBe(202);
+    expect((await events.next()).result.content[0].text).toBe('decline');
+    expect((await events.next()).result.content[0].text).toBe('b');
+    await events.ended;
+  });
+
+  it('refuses those of other revisions, and executes nothing of them', async () => {
+    await using behind = await openLegacyServer();
+    await using server = await openUniversalServer({ definition: aRemoteService(behind.url) });
+    const { url } = await server.aUrl({ fields: { token: 'key' } });
+    const headers = await open(url, '2025-06-18');
+    expect((await send(url, { headers, body: [toCall('a', 'echo')] })).status).toBe(400);
+    expect(behind.of('tools/call')).toEqual([]);
   });
 });

@@ -13,7 +13,7 @@ import type { PassedRequest } from '../bridge/passthrough/passContext.js';
 import type { Passthrough } from '../bridge/passthrough/passthrough.js';
 import type { JsonRpcId } from '../protocol/jsonRpc.js';
 import { eraOf, type Era } from '../protocol/revisions.js';
-import { answerBatch, refuseBatches } from './batch.js';
+import { answerBatch } from './batch.js';
 import { HttpByteReply } from './byteReply.js';
 import { classifyMessage, idOf, refuseUnknownRevision, type ClassifiedMessage } from './classifyMessage.js';
 import { createHttpReply, openEventStream, sendJson } from './httpReply.js';
@@ -41,7 +41,6 @@ export function createMcpEndpoint({
   passthrough,
   onStream,
 }: McpEndpointOptions): AnswerMcp {
-  const batches = { ctx, legacy, onStream };
   const { maxRequestBytes } = ctx.definition.limits;
 
   const fail = (
@@ -65,9 +64,7 @@ export function createMcpEndpoint({
       (error) => fail(request, response, null, error),
       ({ bytes, value }) => {
         if (Array.isArray(value)) {
-          takeBatch(from, value, request, response).catch((error: unknown) =>
-            fail(request, response, null, error),
-          );
+          takeBatch(from, value, response).catch((error: unknown) => fail(request, response, null, error));
           return;
         }
         try {
@@ -84,15 +81,14 @@ export function createMcpEndpoint({
     );
   };
 
-  /** Batches of passed sessions are not taken apart: what of them ran could not be told call by call. */
   const takeBatch = async (
     from: PassedRequest,
     messages: readonly unknown[],
-    request: IncomingMessage,
     response: ServerResponse,
   ): Promise<void> => {
-    if (from.sessionId !== undefined && (await isPassed(from))) throw refuseBatches();
-    await answerBatch(batches, from, messages, request, response);
+    const isOfPassed = from.sessionId !== undefined && (await isPassed(from));
+    const options = { ctx, legacy, passthrough: isOfPassed ? passthrough : null, onStream };
+    await answerBatch(options, from, messages, response);
   };
 
   /** Passes a message on as it is where client and upstream speak alike; else it is translated. */

@@ -33,6 +33,8 @@ export interface Passthrough extends Disposable {
     body: Buffer,
     reply: ByteReply,
   ): void;
+  /** The revision that the session settled on. @throws AppError SESSION_NOT_FOUND, INVALID_REQUEST */
+  revisionOf(from: Pick<PassedRequest, 'instance' | 'sessionId'>): string;
   /** @throws AppError SESSION_NOT_FOUND, INVALID_REQUEST */
   openStream(from: PassedRequest, reply: ByteReply): void;
   /** @throws AppError SESSION_NOT_FOUND, INVALID_REQUEST */
@@ -97,6 +99,7 @@ export function createPassthrough(ctx: BridgeContext, rooms: InstanceRooms): Pas
       new PassedNotice(pass, from, session, message, body, reply).start();
       if ('method' in message && message.method === 'notifications/cancelled') cancel(from, message.params);
     },
+    revisionOf: ({ instance, sessionId }) => sessions.find(instance, sessionId).client.protocolVersion,
     openStream(from, reply) {
       const session = sessions.find(from.instance, from.sessionId);
       new PassedStream(pass, from, { session }, reply).start();
