@@ -45,6 +45,8 @@ export class EgressExchange implements Dispatcher.DispatchHandler, EgressHead {
   status = 0;
   contentType = '';
   contentLength: number | null = null;
+  /** Called once, when nothing more will come. */
+  onSettled: (() => void) | null = null;
   readonly #receiver: EgressReceiver;
   readonly #counter: ExchangeCounter;
   readonly #bytesMax: number;
@@ -160,6 +162,7 @@ export class EgressExchange implements Dispatcher.DispatchHandler, EgressHead {
     this.#isSettled = true;
     if (this.#idle !== null) clearTimeout(this.#idle);
     this.#counter.underWay -= 1;
+    this.onSettled?.();
     return true;
   }
 }

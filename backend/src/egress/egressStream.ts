@@ -1,20 +1,16 @@
 /**
  * The egress client for answers that are handed on as they come: the same guard as `egressClient.ts`, nothing buffered,
- * nothing decoded (`accept-encoding: identity` is what it sends). Calls and streams have pools of their own, since
- * streams stay open for hours and would fill a bounded pool until no call gets through (spec 08, "Pitfalls").
+ * nothing decoded. Calls share a pool; a stream has a connection of its own, since streams stay open for hours and would fill
+ * a bounded pool until no call gets through (spec 08, "Pitfalls").
  */
+import { Client } from 'undici';
 import type { EgressRules } from '../addresses/urlProblem.js';
 import { AppError } from '../errors/appError.js';
 import { parseDestination, type Destination } from './destination.js';
 import { egressError } from './egressError.js';
-import {
-  EgressExchange,
-  type EgressReceiver,
-  type ExchangeBounds,
-  type ExchangeCounter,
-} from './egressExchange.js';
+import { EgressExchange, type EgressReceiver, type ExchangeBounds } from './egressExchange.js';
 import { createGuardedConnector, systemResolver, type ResolveHost } from './guardedConnector.js';
-import { createOriginPools } from './originPools.js';
+import { createOriginPools, headerBytesMax } from './originPools.js';
 
 /** Asks for bytes that can be handed on as they are; an answer that is coded all the same is refused. */
 export const identityCoding = ['accept-encoding', 'identity'] as const;
@@ -70,37 +66,44 @@ export function createEgressStreams(options: EgressStreamsOptions): EgressStream
     resolveHost: options.resolveHost ?? systemResolver,
     ...(options.ca === undefined ? {} : { ca: options.ca }),
   });
-  const lanes = {
-    call: {
-      pools: createOriginPools({ connect, connections, keepAliveMs, idleTimeoutMs: 30_000 }),
-      counter: { underWay: 0 } satisfies ExchangeCounter,
-      max: callsMax,
-    },
-    stream: {
-      pools: createOriginPools({ connect, connections: null, keepAliveMs: 1_000, idleTimeoutMs: 0 }),
-      counter: { underWay: 0 } satisfies ExchangeCounter,
-      max: streamsMax,
-    },
+  const calls = createOriginPools({ connect, connections, keepAliveMs, idleTimeoutMs: 30_000 });
+  const streams = new Set<Client>();
+  const counters = { call: { underWay: 0 }, stream: { underWay: 0 } };
+  const max = { call: callsMax, stream: streamsMax };
+
+  /** A connection of its own, gone with the stream: a pool would open another in its place, for nobody. */
+  const toStream = (origin: string, exchange: EgressExchange): Client => {
+    const client = new Client(origin, { connect, pipelining: 1, maxHeaderSize: headerBytesMax });
+    streams.add(client);
+    exchange.onSettled = () =>
+      setImmediate(() => {
+        streams.delete(client);
+        client.destroy().catch(() => undefined);
+      });
+    return client;
   };
   let closed = false;
 
   return {
     parse: (url) => parseDestination(url, rules),
     open(request, receiver) {
-      const { pools, counter, max } = lanes[request.lane];
+      const { lane, destination } = request;
+      const counter = counters[lane];
       const exchange = new EgressExchange(receiver, request, counter);
       if (closed) {
         exchange.onError(new AppError('SERVICE_UNAVAILABLE', 'the egress client is closed'));
         return exchange;
       }
-      if (counter.underWay > max) {
+      if (counter.underWay > max[lane]) {
         exchange.onError(saturated());
         return exchange;
       }
       try {
-        pools.for(request.destination.origin).dispatch(
+        const { origin } = destination;
+        const client = lane === 'call' ? calls.for(origin) : toStream(origin, exchange);
+        client.dispatch(
           {
-            origin: request.destination.origin,
+            origin,
             path: request.target,
             method: request.method,
             headers: request.headers as string[],
@@ -116,10 +119,11 @@ export function createEgressStreams(options: EgressStreamsOptions): EgressStream
       }
       return exchange;
     },
-    counts: () => ({ calls: lanes.call.counter.underWay, streams: lanes.stream.counter.underWay }),
+    counts: () => ({ calls: counters.call.underWay, streams: counters.stream.underWay }),
     async [Symbol.asyncDispose]() {
       closed = true;
-      await Promise.all([lanes.call.pools.destroy(), lanes.stream.pools.destroy()]);
+      const open = [...streams].map((client) => client.destroy().catch(() => undefined));
+      await Promise.all([calls.destroy(), ...open]);
     },
   };
 }

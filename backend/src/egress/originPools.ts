@@ -10,8 +10,8 @@ export interface OriginPools {
 
 export interface OriginPoolsOptions {
   readonly connect: buildConnector.connector;
-  /** Per origin; null: as many as there are exchanges. */
-  readonly connections: number | null;
+  /** Per origin. */
+  readonly connections: number;
   /** How long an idle connection is kept, unless the other side says less. */
   readonly keepAliveMs: number;
   /** How long an answer may pause between two pieces, where the request says nothing else; 0: for ever. */
@@ -19,7 +19,7 @@ export interface OriginPoolsOptions {
 }
 
 const originsMax = 256;
-const headerBytesMax = 16_384;
+export const headerBytesMax = 16_384;
 
 export function createOriginPools(options: OriginPoolsOptions): OriginPools {
   const { connect, connections, keepAliveMs, idleTimeoutMs } = options;

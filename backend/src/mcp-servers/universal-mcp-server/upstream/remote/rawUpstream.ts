@@ -44,7 +44,8 @@ export interface RawAnswer {
   onEnd(): void;
   /**
    * UPSTREAM_UNREACHABLE (nothing was sent), UPSTREAM_TIMEOUT, UPSTREAM_FAILED (a JSON answer over
-   * `limits.maxResponseBytes` too), EGRESS_DENIED, SERVICE_SATURATED, RATE_LIMIT_EXCEEDED, EXPIRED_CREDENTIALS,
+   * `limits.maxResponseBytes` too), EGRESS_DENIED, SERVICE_SATURATED, RATE_LIMIT_EXCEEDED, SERVICE_UNAVAILABLE (it is left alone for a while), EXPIRED_CREDENTIALS,
+   * CREDENTIAL_REJECTED (403),
    * CREDENTIAL_MISSING, or what opening the credential throws.
    */
   onError(error: AppError): void;
