@@ -193,6 +193,8 @@ function isCredentialMissing(
 }
 
 const marginMsMax = 5 * 60_000;
+/** Servers count in whole seconds, and a call takes its time to get there. */
+const marginMsMin = 2_000;
 
 /**
  * When to renew: in the last fifth of its life, five minutes before its end at most. Half of that margin is left to
@@ -200,6 +202,7 @@ const marginMsMax = 5 * 60_000;
  */
 function toRenewal({ refreshToken, obtainedAt, expiresAt }: TokenGrant): Pick<CredentialValues, 'renewal'> {
   if (refreshToken === null || expiresAt === null) return {};
-  const margin = Math.min((expiresAt - obtainedAt) / 5, marginMsMax) * (0.5 + Math.random() / 2);
-  return { renewal: { dueAt: expiresAt - margin, expiresAt } };
+  const life = expiresAt - obtainedAt;
+  const margin = Math.min(life / 5, marginMsMax) * (0.5 + Math.random() / 2);
+  return { renewal: { dueAt: expiresAt - Math.max(margin, Math.min(marginMsMin, life / 2)), expiresAt } };
 }
