@@ -18,6 +18,18 @@ interface RestAnswer {
   readonly body: any;
 }
 
+const stateOf = async (person: Person) =>
+  (await person.get('/api/v1/services/tracker/instance')).body as Record<string, unknown>;
+
+/** Something that waits until the test lets it go. */
+function aGate(): { readonly opened: Promise<void>; readonly open: () => void } {
+  let open!: () => void;
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return { opened, open };
+}
+
 describe('renewing access tokens', () => {
   let site: OAuthSite;
   beforeAll(async () => {
@@ -53,9 +65,6 @@ describe('renewing access tokens', () => {
     site.upstream.clear();
     return path;
   };
-
-  const stateOf = async (person: Person) =>
-    (await person.get('/api/v1/services/tracker/instance')).body as Record<string, unknown>;
 
   it('I10 R20 100 calls over two processes after the end of a token lead to one refresh', async () => {
     const ada = await site.api.aPerson();
@@ -154,21 +163,19 @@ describe('renewing access tokens', () => {
   it('I10 a sign-in during a renewal wins over it', async () => {
     const ada = await site.api.aPerson();
     const path = await connectBriefly(ada);
-    let letGo = (): void => undefined;
-    site.issuer.hold = new Promise((resolve) => (letGo = resolve));
+    const gate = aGate();
+    site.issuer.hold = gate.opened;
     const waiting = call(path);
     const root = await site.api.connected.site.db.superuser();
     await waitUntil('the turn is taken', async () => {
       const { rowCount } = await root.query('select from oauth_renewals where leased_until is not null');
       return (rowCount ?? 0) > 0;
     });
-    const held = site.issuer.hold;
     site.issuer.hold = null;
     site.issuer.person = 'zoe';
     expect(await site.connect(ada)).toBe(path);
     site.issuer.person = 'ada';
-    letGo();
-    await held;
+    gate.open();
     expect(await waiting).toMatchObject({ status: 200, body: { data: { owner: 'zoe' } } });
     expect(await stateOf(ada)).toMatchObject({ state: 'ready', identity: 'zoe' });
   });
@@ -178,8 +185,8 @@ describe('renewing access tokens', () => {
     const path = await connectBriefly(ada);
     const third = await site.addProcess();
     const root = await site.api.connected.site.db.superuser();
-    let letGo = (): void => undefined;
-    site.issuer.hold = new Promise((resolve) => (letGo = resolve));
+    const gate = aGate();
+    site.issuer.hold = gate.opened;
     const cut = fetch(`http://127.0.0.1:${third.port}${path}/list_notes`).catch(() => null);
     const { id } = await stateOf(ada);
     await waitUntil('the turn is taken', async () => {
@@ -189,12 +196,14 @@ describe('renewing access tokens', () => {
     // The commit waits for this lock: the answer is there and the record is not.
     await root.query('begin');
     await root.query('select from instances where id = $1 for update', [id]);
-    letGo();
+    gate.open();
     const committing = `from pg_stat_activity where wait_event_type = 'Lock' and query like '%finish_oauth_renewal%'`;
-    await waitUntil(
-      'the commit waits',
-      async () => (await root.query(`select ${committing}`)).rowCount === 1,
-    );
+    const isCommitting = async (): Promise<boolean> => {
+      // Within a transaction it would say what it said first.
+      await root.query('select pg_stat_clear_snapshot()');
+      return (await root.query(`select ${committing}`)).rowCount === 1;
+    };
+    await waitUntil('the commit waits', isCommitting, 20_000);
     process.kill(third.pid, 'SIGKILL');
     await cut;
     // PostgreSQL would go on to commit for a client that is gone.
