@@ -78,6 +78,30 @@ const tools = {
     appendFileSync(file, `${line}\n`);
     return text(line);
   },
+  // Reads no more; says so first.
+  deaf: () => {
+    process.stdin.pause();
+    return text('deaf from now on');
+  },
+  // Says half of a message and no more.
+  halfLine: () => {
+    process.stdout.write('{"jsonrpc":"2.0","method":"notifications/me');
+    return new Promise(() => {});
+  },
+  // Answers what it was never asked, under the numbers of the calls to come.
+  guess: (_arguments, id) => {
+    for (let ahead = 1; ahead < 50; ahead += 1) send({ id: id + ahead, result: text('guessed') });
+    send({ id: String(id), result: text('of another type') });
+    return text('guessing');
+  },
+  // Talks without an end.
+  babble: async () => {
+    for (;;) {
+      const line = `${JSON.stringify({ jsonrpc: '2.0', method: 'notifications/tools/list_changed' })}\n`;
+      if (!process.stdout.write(line.repeat(1_000)))
+        await new Promise((resolve) => process.stdout.once('drain', resolve));
+    }
+  },
   // A grandchild in a session of its own that ignores TERM; its pid goes into the file that is named.
   doubleFork: ({ pidFile }) => {
     process.on('SIGTERM', () => {});

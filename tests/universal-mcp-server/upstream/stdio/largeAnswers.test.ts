@@ -1,6 +1,6 @@
 /** Answers that are too large to be read for nothing: they pass as bytes, and nothing else does. */
 import { afterEach, describe, expect, it } from '@jest/globals';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { isPlainSuccess } from '../../../../backend/src/mcp-servers/universal-mcp-server/upstream/stdio/plainSuccess.js';
 import { aHostileService } from '../../../support/aStdioService.js';
 import {

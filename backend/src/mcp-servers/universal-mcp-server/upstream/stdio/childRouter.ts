@@ -41,10 +41,12 @@ export interface OddMessages {
   unattributed: number;
   /** Lines that are no JSON-RPC message. */
   garbage: number;
+  /** Everything that is no response. */
+  unasked: number;
 }
 
 export class ChildRouter {
-  readonly odd: OddMessages = { strayResponses: 0, unattributed: 0, garbage: 0 };
+  readonly odd: OddMessages = { strayResponses: 0, unattributed: 0, garbage: 0, unasked: 0 };
   readonly owners = new Set<Owner>();
   readonly requests: RequestTable;
   /** Settled by the first exchange with the child. */
@@ -125,9 +127,11 @@ export class ChildRouter {
         this.#takeResponse(value as { id: JsonRpcId | null } & JsonRpcMessage, bytes);
         return true;
       case 'notification':
+        this.odd.unasked += 1;
         this.#takeNotification(value as JsonRpcNotification);
         return true;
       case 'request':
+        this.odd.unasked += 1;
         this.#takeRequest(value as JsonRpcRequest);
         return true;
       case 'invalid':

@@ -55,6 +55,8 @@ export interface McpChild {
 export const lineBytesMaxDefault = 10 * 1024 * 1024;
 /** Many servers print a banner or a stray `console.log`; more than this is no MCP server. */
 const garbageLinesMax = 16;
+/** What a child may say unasked within a second: more of it would take the loop from everybody else. */
+const unaskedPerSecondMax = 10_000;
 /** Shorter answers are read sooner than searched. */
 const unreadBytesMin = 8 * 1024;
 
@@ -103,10 +105,21 @@ async function startOnce(
     log.warn('a child is recycled: it does not speak MCP', { errorCode: why });
     void stop(new AppError('UPSTREAM_FAILED', `the child was recycled: ${why}`));
   };
+  let markedAt = performance.now();
+  let marked = 0;
+  const floods = (): boolean => {
+    if (router.isClosed || router.odd.unasked + router.odd.strayResponses - marked < unaskedPerSecondMax)
+      return false;
+    const isFast = performance.now() - markedAt < 1_000;
+    markedAt = performance.now();
+    marked = router.odd.unasked + router.odd.strayResponses;
+    return isFast;
+  };
   const splitter = createLineSplitter(lineBytesMax, (bytes, start, end) => {
     // A NUL is in no text; whoever sends one sends no JSON at all.
     const line = bytes.subarray(start, end);
     const isText = !line.includes(0);
+    if (floods()) return recycle('flood');
     if (isText && line.length >= unreadBytesMin && router.receiveUnread(line)) return;
     if (
       isText &&

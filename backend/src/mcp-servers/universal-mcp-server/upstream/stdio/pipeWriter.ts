@@ -1,7 +1,7 @@
 /**
  * Writes lines to a child's stdin. While the pipe is full they wait here, joined, until it drains; lines of one turn of
- * the loop go out together. In-flight caps bound what can wait. Which lines never left is known, so that a request that
- * no child can have read may be sent to another.
+ * the loop go out together. How much may wait is bounded, for a child that never reads must cost nobody else memory
+ * (R08). Which lines never left is known, so that a request that no child can have read may be sent to another.
  */
 import type { Writable } from 'node:stream';
 
@@ -10,7 +10,11 @@ export interface PipeWriter {
   readonly write: (line: string) => number;
   /** Whether a batch is still here: the child has read nothing of it. */
   readonly isWaiting: (batch: number) => boolean;
+  /** So much waits already that nothing more may be written; what is written all the same is dropped. */
+  readonly isCongested: () => boolean;
 }
+
+const waitingCharsMax = 16 * 1024 * 1024;
 
 export function createPipeWriter(stdin: Writable): PipeWriter {
   let waiting = '';
@@ -34,6 +38,7 @@ export function createPipeWriter(stdin: Writable): PipeWriter {
 
   return {
     write(line) {
+      if (waiting.length > waitingCharsMax) return batch;
       waiting += `${line}\n`;
       if (!isScheduled && !isFull) {
         isScheduled = true;
@@ -42,5 +47,6 @@ export function createPipeWriter(stdin: Writable): PipeWriter {
       return batch;
     },
     isWaiting: (one) => one === batch && waiting !== '',
+    isCongested: () => waiting.length > waitingCharsMax,
   };
 }

@@ -107,9 +107,9 @@ export class RequestTable {
   ): Promise<JsonRpcResponse> {
     if (this.#closedBy !== null) return Promise.reject(toNeverSent(this.#closedBy));
     if (signal.aborted) return Promise.reject(asError(signal.reason));
-    if (this.#pending.size >= this.#max) {
+    if (this.#pending.size >= this.#max || this.#pipe.isCongested()) {
       return Promise.reject(
-        new AppError('SERVICE_SATURATED', 'too many requests under way at one child', {
+        new AppError('SERVICE_SATURATED', 'one child has too much to do, or does not read', {
           retryAfterSeconds: 1,
         }),
       );
