@@ -54,6 +54,7 @@ export function startRequest(
 export async function send(url: string, wish: RawRequest = {}): Promise<RawAnswer> {
   const message = await startRequest(url, wish).response;
   let text = '';
+  message.setEncoding('utf8');
   for await (const chunk of message) text += String(chunk);
   const isStream = message.headers['content-type']?.startsWith('text/event-stream') === true;
   const events = isStream ? parseEvents(text) : [];
