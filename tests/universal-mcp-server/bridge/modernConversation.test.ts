@@ -144,9 +144,9 @@ describe('the conversation of modern clients of one set of capabilities', () => 
     const calls = [aCall(), aCall()];
     for (const [at, call] of calls.entries()) {
       clock.mockReturnValue(at * 1_000);
-      const { release } = await conversation.take(instance, call, null, never);
+      const taken = await conversation.take(instance, call, null, never);
       call.controller = new AbortController();
-      call.controller.signal.addEventListener('abort', release);
+      call.controller.signal.addEventListener('abort', () => taken.release());
       await hold(call);
     }
     clock.mockReturnValue(29_999);

@@ -62,6 +62,10 @@ export async function callUpstream(
     onNotification: (notification) => call.listener.onNotification(notification),
     onServerRequest: (question) => deadline.whileAsked(call.listener.onServerRequest(question)),
     takesBytes: call.listener.takesBytes === true,
+    // Whose deadline it would be nobody can say.
+    onStrayRequest: (question) =>
+      call.listener.onStrayRequest?.(question) ??
+      deadline.whileAsked(call.listener.onServerRequest(question)),
   };
   room.calls.add(controller);
   call.onStart?.(controller);

@@ -72,6 +72,9 @@ export class HeldCall implements RequestListener {
   controller: AbortController | null = null;
   /** Told when the call begins to wait for its client, and when it no longer does. */
   onHeld: (isHeld: boolean) => void = () => {};
+  /** Takes what nothing but the time says to belong to this call. */
+  askStray: (request: JsonRpcRequest) => Promise<JsonRpcResponse> = (request) =>
+    this.onServerRequest(request);
   /** What the server behind says of itself, once it was reached. */
   serverInfo: JsonObject = {};
   /** What the server asked for although the client had not declared it. */
@@ -177,6 +180,10 @@ export class HeldCall implements RequestListener {
       if (progressToken !== undefined)
         post.reply.send({ ...notification, params: { ...params, progressToken } });
     }
+  }
+
+  onStrayRequest(request: JsonRpcRequest): Promise<JsonRpcResponse> {
+    return this.askStray(request);
   }
 
   onServerRequest(request: JsonRpcRequest): Promise<JsonRpcResponse> {

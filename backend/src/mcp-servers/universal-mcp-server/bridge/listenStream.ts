@@ -1,7 +1,6 @@
 /**
  * One `subscriptions/listen` of a modern client, fed by what the legacy upstream says of changed lists and resources (MCP
- * 2026-07-28, "Subscriptions"). It has a connection of its own, so that resource subscriptions are counted with it, to the
- * same upstream as the calls of its client.
+ * 2026-07-28, "Subscriptions"). It hears the connection that the calls of its client use.
  */
 import type { SealedInstance } from '../../../services/instanceResolver.js';
 import { envelope } from '../protocol/envelope.js';
@@ -11,11 +10,11 @@ import {
   type JsonRpcId,
   type JsonRpcNotification,
 } from '../protocol/jsonRpc.js';
-import type { ServerTerms, UpstreamConnection } from '../upstream/upstream.js';
+import type { ServerTerms } from '../upstream/upstream.js';
 import type { BridgeContext } from './bridgeContext.js';
-import { HeldConnection, type HeldConnectionOptions } from './heldConnection.js';
+import type { HearingStream } from './conversationStreams.js';
 import type { OpenThing } from './instanceRooms.js';
-import { refuseToBeAsked } from './modernLane.js';
+import type { ModernConversation } from './modernConversation.js';
 import type { ReplyStream } from './reply.js';
 
 export interface ListenFilter {
@@ -63,49 +62,49 @@ export function toHonored(filter: ListenFilter, capabilities: JsonObject): Liste
   };
 }
 
-export class ListenStream implements OpenThing {
+export class ListenStream implements OpenThing, HearingStream {
   readonly usedAt = Infinity;
-  readonly held: HeldConnection;
   readonly #id: JsonRpcId;
   readonly #filter: ListenFilter;
   readonly #ctx: BridgeContext;
+  readonly #conversation: ModernConversation;
   #instance: SealedInstance;
   #honored: ListenFilter = {};
   #server: ServerTerms | null = null;
   #stream: ReplyStream | null = null;
-  #subscribed: { readonly connection: UpstreamConnection; readonly uris: readonly string[] } | null = null;
+  #done: (() => void) | null = null;
+  readonly #subscribed: string[] = [];
 
   constructor(
     ctx: BridgeContext,
     instance: SealedInstance,
     id: JsonRpcId,
     filter: ListenFilter,
-    joining: Pick<HeldConnectionOptions, 'client' | 'sessionId'>,
+    conversation: ModernConversation,
   ) {
     this.#ctx = ctx;
     this.#instance = instance;
     this.#id = id;
     this.#filter = filter;
-    this.held = new HeldConnection({
-      upstream: ctx.upstream,
-      openValues: ctx.openValues,
-      isKept: ctx.definition.kind !== 'api',
-      ...joining,
-      preferredEra: 'modern',
-      background: {
-        onNotification: (notification) => this.#pass(notification),
-        onServerRequest: refuseToBeAsked,
-      },
-      restore: (connection, isAgain) => this.#subscribe(connection, isAgain),
-      onLost: () => this.#rejoin(),
-    });
+    this.#conversation = conversation;
+  }
+
+  /** Joins the upstream and subscribes; what it says from now on is heard. @throws what joining throws */
+  async join(signal: AbortSignal): Promise<void> {
+    this.#done = this.#conversation.use();
+    const { server } = await this.#conversation.connect(this.#instance, null, signal);
+    this.#server = server;
+    this.#honored = toHonored(this.#filter, server.capabilities);
+    this.#conversation.streams.add(this);
+    for (const uri of new Set(this.#honored.resourceSubscriptions)) {
+      this.#subscribed.push(uri);
+      await this.#conversation.streams.subscribe(uri);
+    }
   }
 
   /** Acknowledges, and goes on until the client leaves; `onEnd` is called once. False when there is nothing to wait for. */
-  begin(stream: ReplyStream, server: ServerTerms, onEnd: () => void): void {
+  begin(stream: ReplyStream, onEnd: () => void): void {
     this.#stream = stream;
-    this.#server = server;
-    this.#honored = toHonored(this.#filter, server.capabilities);
     stream.signal.addEventListener('abort', onEnd, { once: true });
     stream.send(
       this.#stamp({
@@ -138,28 +137,25 @@ export class ListenStream implements OpenThing {
     stream.end();
   }
 
-  /** Leaves the upstream, which may live on for others: it hears of the end of each subscription first. */
+  /** Leaves the upstream, which lives on for others. */
   leave(): void {
-    const subscribed = this.#subscribed;
-    this.#subscribed = null;
-    if (subscribed === null) return this.held.close();
-    const { connection, uris } = subscribed;
-    const ends = uris.map((uri) => settle(connection, 'resources/unsubscribe', uri));
-    void Promise.allSettled(ends).then(() => this.held.close());
+    this.#conversation.streams.remove(this);
+    for (const uri of this.#subscribed.splice(0)) this.#conversation.streams.unsubscribe(uri);
+    this.#done?.();
+    this.#done = null;
   }
 
-  async #subscribe(connection: UpstreamConnection, isAgain: boolean): Promise<void> {
-    const { resourceSubscriptions: uris = [] } = toHonored(this.#filter, connection.server.capabilities);
-    for (const uri of uris) await settle(connection, 'resources/subscribe', uri);
-    this.#subscribed = uris.length === 0 ? null : { connection, uris };
-    if (!isAgain) return;
-    for (const kind of ['tools', 'prompts', 'resources']) {
-      this.#pass({ jsonrpc: '2.0', method: `notifications/${kind}/list_changed` });
-    }
-  }
-
-  #pass(notification: JsonRpcNotification): void {
+  onNotification(notification: JsonRpcNotification): void {
     if (isWanted(notification, this.#honored)) this.#stream?.send(this.#stamp(notification));
+  }
+
+  onRejoined(): void {
+    for (const kind of ['tools', 'prompts', 'resources'])
+      this.onNotification({ jsonrpc: '2.0', method: `notifications/${kind}/list_changed` });
+  }
+
+  onLost(): void {
+    this.#rejoin();
   }
 
   #stamp({ method, params = {} }: Pick<JsonRpcNotification, 'method' | 'params'>): JsonRpcNotification {
@@ -174,20 +170,12 @@ export class ListenStream implements OpenThing {
     if (signal === undefined || this.#honored.resourceSubscriptions === undefined) return;
     setTimeout(() => {
       if (signal.aborted || this.#stream === null) return;
-      this.held.get(this.#instance, signal).catch((error: unknown) => {
+      this.#conversation.connect(this.#instance, null, signal).catch((error: unknown) => {
         this.#ctx.log.debug('a listen stream could not rejoin', { instance: this.#instance.id, error });
         this.#rejoin();
       });
     }, rejoinAfterMs).unref();
   }
-}
-
-const subscribeTimeoutMs = 10_000;
-
-async function settle(connection: UpstreamConnection, method: string, uri: string): Promise<void> {
-  const listener = { onNotification() {}, onServerRequest: refuseToBeAsked };
-  const request = { jsonrpc: '2.0', id: uri, method, params: { uri } } as const;
-  await connection.request(request, listener, AbortSignal.timeout(subscribeTimeoutMs));
 }
 
 const rejoinAfterMs = 1_000;

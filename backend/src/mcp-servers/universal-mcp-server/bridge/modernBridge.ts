@@ -15,7 +15,7 @@ import { answerWithoutCredential, findServerTerms, isCredentialFailure } from '.
 import { createModernCaller } from './modernCaller.js';
 import { toModernPost, type ModernPost } from './modernPost.js';
 import { findConversation, type ModernConversation } from './modernConversation.js';
-import { refuseToBeAsked } from './modernLane.js';
+import { refuseToBeAsked } from './refuseToBeAsked.js';
 import { PassedListen } from './passedListen.js';
 import type { Reply, ReplyForm } from './reply.js';
 import {
@@ -94,7 +94,7 @@ export function createModernBridge(ctx: BridgeContext, rooms: InstanceRooms): Mo
         retryAfterSeconds: 5,
       });
     }
-    const server = await findTerms(post, room, conversation);
+    await findTerms(post, room, conversation);
     const name = `listen/${ctx.newId()}`;
     if (conversation.era === 'modern') {
       const passed = new PassedListen(ctx, instance, request, conversation.joining);
@@ -106,7 +106,7 @@ export function createModernBridge(ctx: BridgeContext, rooms: InstanceRooms): Mo
         passed.held.close();
       });
     }
-    const stream = new ListenStream(ctx, instance, request.id, filter, conversation.joining);
+    const stream = new ListenStream(ctx, instance, request.id, filter, conversation);
     room.open.set(name, stream);
     streams.add(stream);
     const end = (): void => {
@@ -115,8 +115,8 @@ export function createModernBridge(ctx: BridgeContext, rooms: InstanceRooms): Mo
       stream.leave();
     };
     try {
-      await stream.held.get(instance, reply.signal);
-      stream.begin(reply.openStream(), server, end);
+      await stream.join(reply.signal);
+      stream.begin(reply.openStream(), end);
     } catch (error) {
       end();
       throw error;

@@ -109,6 +109,8 @@ export function createModernCaller(ctx: BridgeContext): ModernCaller {
           taken?.release();
           taken = await conversation.take(instance, call, logLevel, signal);
           reached.era = taken.connection.era;
+          const { ask: askStray } = taken;
+          call.askStray = askStray;
           call.serverInfo = taken.connection.server.serverInfo;
           return toModernView(taken.connection, request);
         },

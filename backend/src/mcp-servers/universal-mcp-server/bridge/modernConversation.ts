@@ -14,6 +14,7 @@ import type { JsonObject, JsonRpcRequest, JsonRpcResponse } from '../protocol/js
 import type { Era } from '../protocol/revisions.js';
 import type { ServerTerms, UpstreamConnection } from '../upstream/upstream.js';
 import type { BridgeContext } from './bridgeContext.js';
+import { ConversationStreams } from './conversationStreams.js';
 import type { HeldCall } from './heldCall.js';
 import { heldPerInstanceMax } from './heldCalls.js';
 import type { HeldConnectionOptions } from './heldConnection.js';
@@ -31,6 +32,8 @@ const yieldAfterMs = 30_000;
 
 export interface TakenLane {
   readonly connection: UpstreamConnection;
+  /** Takes a question to the one call that it can be of, or to none. */
+  ask(question: JsonRpcRequest): Promise<JsonRpcResponse>;
   /** To be called when the call begins or ends to wait for its client: others may go on. */
   changed(): void;
   /** To be called once, when the call is over. */
@@ -75,6 +78,8 @@ const byUse = ([, one]: [string, OpenThing], [, other]: [string, OpenThing]): nu
   one.usedAt - other.usedAt;
 
 export class ModernConversation implements OpenThing {
+  /** The listen streams that hear this conversation's upstream. */
+  readonly streams = new ConversationStreams();
   readonly #ctx: BridgeContext;
   readonly #capabilities: JsonObject;
   readonly #lanes: ModernLane[] = [];
@@ -105,7 +110,7 @@ export class ModernConversation implements OpenThing {
     return this.#first.era;
   }
 
-  /** How a stream joins the same upstream, so that it hears of what the conversation's calls change there. */
+  /** How a stream that a modern upstream answers itself joins it. */
   get joining(): Pick<HeldConnectionOptions, 'client' | 'sessionId'> {
     return toUpstreamTerms(this.#capabilities, 0);
   }
@@ -184,7 +189,7 @@ export class ModernConversation implements OpenThing {
   #addLane(): ModernLane {
     let index = 0;
     while (this.#lanes.some((one) => one.index === index)) index += 1;
-    const lane = new ModernLane(this.#ctx, this.#capabilities, index);
+    const lane = new ModernLane(this.#ctx, this.#capabilities, index, index === 0 ? this.streams : null);
     this.#lanes.push(lane);
     return lane;
   }
@@ -193,6 +198,7 @@ export class ModernConversation implements OpenThing {
     lane.calls.add(call);
     return {
       connection,
+      ask: (question) => lane.ask(question),
       changed: () => this.#changed(),
       release: () => {
         lane.calls.delete(call);
@@ -222,11 +228,8 @@ export class ModernConversation implements OpenThing {
 
   /** Ends the call that has waited longest, if that is long; its connection is free then. */
   #endOldest(): boolean {
-    const since = (call: HeldCall): number => call.heldSince ?? Infinity;
-    const [oldest] = this.#lanes
-      .flatMap(({ calls }) => Array.from(calls))
-      .sort((one, other) => since(one) - since(other));
-    if (oldest === undefined || performance.now() - since(oldest) < yieldAfterMs) return false;
+    const [oldest] = this.#lanes.flatMap(({ calls }) => Array.from(calls)).sort(byWaiting);
+    if (oldest === undefined || performance.now() - heldSince(oldest) < yieldAfterMs) return false;
     oldest.abandon();
     return true;
   }
@@ -245,6 +248,9 @@ export class ModernConversation implements OpenThing {
     for (const wake of Array.from(this.#waiting)) wake();
   }
 }
+
+const heldSince = (call: HeldCall): number => call.heldSince ?? Infinity;
+const byWaiting = (one: HeldCall, other: HeldCall): number => heldSince(one) - heldSince(other);
 
 function newSignal(): { readonly promise: Promise<void>; readonly resolve: () => void } {
   let wake: (() => void) | null = null;

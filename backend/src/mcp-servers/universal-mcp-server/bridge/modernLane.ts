@@ -7,8 +7,10 @@ import type { JsonObject, JsonRpcRequest, JsonRpcResponse } from '../protocol/js
 import { legacyRevisions, type Era } from '../protocol/revisions.js';
 import type { ClientTerms, RequestListener, UpstreamConnection } from '../upstream/upstream.js';
 import type { BridgeContext } from './bridgeContext.js';
+import type { ConversationStreams } from './conversationStreams.js';
 import type { HeldCall } from './heldCall.js';
 import { HeldConnection, type HeldConnectionOptions } from './heldConnection.js';
+import { refuseToBeAsked } from './refuseToBeAsked.js';
 import { toCanonicalText } from './requestState.js';
 import { canBeAsked } from './translate/inputRequests.js';
 
@@ -44,7 +46,12 @@ export class ModernLane {
   #loggingTo: UpstreamConnection | null = null;
   #era: Era | null = null;
 
-  constructor(ctx: BridgeContext, capabilities: JsonObject, index: number) {
+  constructor(
+    ctx: BridgeContext,
+    capabilities: JsonObject,
+    index: number,
+    streams: ConversationStreams | null,
+  ) {
     this.index = index;
     this.held = new HeldConnection({
       upstream: ctx.upstream,
@@ -52,8 +59,14 @@ export class ModernLane {
       isKept: ctx.definition.kind !== 'api',
       ...toUpstreamTerms(capabilities, index),
       preferredEra: 'modern',
-      background: { onNotification() {}, onServerRequest: (request) => this.ask(request) },
-      restore: () => Promise.resolve(),
+      background: {
+        onNotification: (notification) => streams?.tell(notification),
+        onServerRequest: (request) => this.ask(request),
+      },
+      restore: async (connection, isAgain) => {
+        if (connection.era === 'legacy') await streams?.restore(connection, isAgain);
+      },
+      onLost: () => streams?.lost(),
     });
   }
 
@@ -92,12 +105,4 @@ export class ModernLane {
       ? refuseToBeAsked(question)
       : call.onServerRequest(question);
   }
-}
-
-export function refuseToBeAsked(request: JsonRpcRequest): Promise<JsonRpcResponse> {
-  const error = {
-    code: -32601,
-    message: 'the client cannot be asked: this belongs to no call that can ask it',
-  };
-  return Promise.resolve({ jsonrpc: '2.0', id: request.id, error });
 }

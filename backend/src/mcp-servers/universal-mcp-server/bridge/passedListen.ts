@@ -15,7 +15,7 @@ import type { RequestListener } from '../upstream/upstream.js';
 import type { BridgeContext } from './bridgeContext.js';
 import { HeldConnection, type HeldConnectionOptions } from './heldConnection.js';
 import type { OpenThing } from './instanceRooms.js';
-import { refuseToBeAsked } from './modernLane.js';
+import { refuseToBeAsked } from './refuseToBeAsked.js';
 import type { ReplyStream } from './reply.js';
 
 export class PassedListen implements OpenThing, RequestListener {

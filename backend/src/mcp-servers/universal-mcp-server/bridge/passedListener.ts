@@ -8,7 +8,7 @@ import { isAtLeast } from '../protocol/logLevels.js';
 import type { Era } from '../protocol/revisions.js';
 import type { RequestListener } from '../upstream/upstream.js';
 import type { ModernConversation } from './modernConversation.js';
-import { refuseToBeAsked } from './modernLane.js';
+import { refuseToBeAsked } from './refuseToBeAsked.js';
 import type { ModernPost } from './modernPost.js';
 import { canBeAsked, findMissingCapability } from './translate/inputRequests.js';
 

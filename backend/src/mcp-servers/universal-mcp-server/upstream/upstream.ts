@@ -50,6 +50,8 @@ export interface RequestListener {
   onServerRequest(request: JsonRpcRequest): Promise<JsonRpcResponse>;
   /** A large success may come as `JsonRpcSuccess.bytes`, unread; for a client of the legacy era whose result nobody looks at. */
   readonly takesBytes?: boolean;
+  /** The same, where nothing but the time says that it belongs to this request. Absent: heard like any other. */
+  onStrayRequest?(request: JsonRpcRequest): Promise<JsonRpcResponse>;
 }
 
 /** Hears what the upstream says outside any request. */

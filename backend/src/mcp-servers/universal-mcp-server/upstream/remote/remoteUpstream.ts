@@ -170,6 +170,7 @@ function connectSession(session: RemoteSession, leave: () => void): UpstreamConn
   return {
     era: connection.era,
     server: connection.server,
+    attribution: session instanceof SseSession ? 'none' : 'exact',
     get isLost() {
       return session.isClosed;
     },

@@ -204,13 +204,14 @@ export class SessionRouter {
     const { answer } = this.#options;
     if (request.method === 'ping') return answer({ jsonrpc: '2.0', id: request.id, result: {} });
     const owner = on?.owner ?? this.#soleOwner();
-    const listener =
+    const listener: Pick<RequestListener, 'onServerRequest' | 'onStrayRequest'> | undefined =
       on?.listener ??
       (owner === null ? undefined : (this.#newestOf(owner)?.listener ?? [...owner.listeners].at(-1)));
     const refuse = (code: number, message: string): void =>
       answer({ jsonrpc: '2.0', id: request.id, error: { code, message } });
     if (listener === undefined) return refuse(-32601, 'no conversation that could answer this is under way');
-    listener.onServerRequest(request).then(
+    const asked = on === null ? listener.onStrayRequest?.(request) : undefined;
+    (asked ?? listener.onServerRequest(request)).then(
       (response) => answer({ ...response, id: request.id }),
       () => refuse(-32603, 'the client could not be asked'),
     );
