@@ -31,7 +31,7 @@ export interface UpstreamCall {
   /** Joins the conversation to the upstream; called after the intent is recorded. */
   readonly connect: (signal: AbortSignal) => Promise<UpstreamConnection>;
   /** Hears of the controller with which this call can be ended from elsewhere. */
-  readonly onStart?: (controller: AbortController) => void;
+  readonly onStart?: (controller: AbortController, deadline: CallDeadline) => void;
 }
 
 /**
@@ -62,13 +62,13 @@ export async function callUpstream(
     onNotification: (notification) => call.listener.onNotification(notification),
     onServerRequest: (question) => deadline.whileAsked(call.listener.onServerRequest(question)),
     takesBytes: call.listener.takesBytes === true,
-    // Whose deadline it would be nobody can say.
+    // Whose deadline stands still meanwhile only the listener can tell.
     onStrayRequest: (question) =>
       call.listener.onStrayRequest?.(question) ??
       deadline.whileAsked(call.listener.onServerRequest(question)),
   };
   room.calls.add(controller);
-  call.onStart?.(controller);
+  call.onStart?.(controller, deadline);
   const callId = ctx.newId();
   let isIntended = false;
   try {

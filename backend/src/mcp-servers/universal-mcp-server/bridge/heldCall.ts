@@ -3,7 +3,6 @@
  * progress and logs; when the server asks, that POST is answered with the questions and the call waits for the next one.
  * It stands as the client of `callUpstream`, so that the whole call has one intent, one outcome and one slot.
  */
-import { AppError } from '../../../errors/appError.js';
 import {
   isJsonObject,
   type JsonObject,
@@ -14,9 +13,10 @@ import {
 import { isAtLeast } from '../protocol/logLevels.js';
 import type { RequestListener } from '../upstream/upstream.js';
 import { CallerGone } from './callAccount.js';
+import type { CallDeadline } from './callDeadline.js';
 import type { HeldCalls } from './heldCalls.js';
+import { OpenQuestions, toRefusal } from './openQuestions.js';
 import type { Reply } from './reply.js';
-import { findMissingCapability, isAnswerTo, toInputRequest } from './translate/inputRequests.js';
 
 /** A POST that waits for a call, with what its request said of itself. */
 export interface WaitingPost {
@@ -34,13 +34,6 @@ export type CallAnswer =
       readonly round: number;
       readonly until: number;
     };
-
-interface Question {
-  readonly request: JsonRpcRequest;
-  readonly bytes: number;
-  readonly resolve: (response: JsonRpcResponse) => void;
-  readonly reject: (error: Error) => void;
-}
 
 type Ended = { readonly response: JsonRpcResponse } | { readonly error: unknown };
 
@@ -61,8 +54,6 @@ export interface HeldCallOptions {
 
 /** Questions that come together are asked together: a server sends them in one go, the pipe in pieces. */
 const gatherMs = 10;
-const questionsMax = 32;
-const questionBytesMax = 4 * 1024 * 1024;
 
 export class HeldCall implements RequestListener {
   readonly id: string;
@@ -70,6 +61,8 @@ export class HeldCall implements RequestListener {
   readonly beganAt: number;
   /** Ends the upstream call; set when it begins. */
   controller: AbortController | null = null;
+  /** Stands still while the client is asked, whatever way the question came. */
+  deadline: Pick<CallDeadline, 'whileAsked'> | null = null;
   /** Told when the call begins to wait for its client, and when it no longer does. */
   onHeld: (isHeld: boolean) => void = () => {};
   /** Takes what nothing but the time says to belong to this call. */
@@ -79,11 +72,9 @@ export class HeldCall implements RequestListener {
   serverInfo: JsonObject = {};
   /** What the server asked for although the client had not declared it. */
   missingCapabilities: JsonObject | null = null;
-  /** Of the questions and of an answer that nobody took yet. */
-  bytes = 0;
   readonly #held: HeldCalls;
-  readonly #questions = new Map<string, Question>();
-  #asked = 0;
+  readonly #questions = new OpenQuestions();
+  #answerBytes = 0;
   #round = 0;
   #until = Infinity;
   #waiter: Waiter | null = null;
@@ -129,6 +120,11 @@ export class HeldCall implements RequestListener {
     return this.#round;
   }
 
+  /** Of the questions and of an answer that nobody took yet. */
+  get bytes(): number {
+    return this.#questions.bytes + this.#answerBytes;
+  }
+
   isOverdue(now: number): boolean {
     return this.#waiter === null && now >= this.#until;
   }
@@ -152,18 +148,7 @@ export class HeldCall implements RequestListener {
    * @throws AppError INVALID_PARAMS when they are no answers at all
    */
   takeAnswers(responses: unknown): void {
-    if (responses !== undefined && !isJsonObject(responses)) {
-      throw new AppError('INVALID_PARAMS', 'inputResponses is no object', {
-        publicDetail: '"inputResponses" must be an object of answers by the keys of "inputRequests".',
-      });
-    }
-    for (const [key, { request, bytes, resolve }] of Array.from(this.#questions)) {
-      const answer = responses?.[key];
-      if (!isAnswerTo(request.method, answer)) continue;
-      this.#questions.delete(key);
-      this.bytes -= bytes;
-      resolve({ jsonrpc: '2.0', id: request.id, result: answer });
-    }
+    this.#questions.takeAnswers(responses);
   }
 
   // ── As the listener of the upstream ──
@@ -187,18 +172,11 @@ export class HeldCall implements RequestListener {
   }
 
   onServerRequest(request: JsonRpcRequest): Promise<JsonRpcResponse> {
-    const refuse = (code: number, message: string): Promise<JsonRpcResponse> =>
-      Promise.resolve({ jsonrpc: '2.0', id: request.id, error: { code, message } });
-    if (this.#ended !== null || this.#isAbandoned) return refuse(-32601, 'the call is over');
-    const bytes = JSON.stringify(request).length;
-    if (this.#questions.size >= questionsMax || this.bytes + bytes > questionBytesMax)
-      return refuse(-32603, 'too much is asked of the client at once');
-    return new Promise((resolve, reject) => {
-      this.#asked += 1;
-      this.#questions.set(`input-${this.#asked}`, { request, bytes, resolve, reject });
-      this.bytes += bytes;
-      if (this.#waiter !== null) this.#gather();
-    });
+    if (this.#ended !== null || this.#isAbandoned)
+      return Promise.resolve(toRefusal(request, -32601, 'the call is over'));
+    const answer = this.#questions.add(request);
+    if (this.#waiter !== null) this.#gather();
+    return this.deadline?.whileAsked(answer) ?? answer;
   }
 
   // ── The end ──
@@ -232,7 +210,7 @@ export class HeldCall implements RequestListener {
   /** Answers the POST that waits with all open questions; what its client cannot be asked is refused upstream. */
   #ask(): void {
     if (this.#waiter === null || this.#ended !== null) return;
-    this.#refuseUndeclared(this.#waiter.post.capabilities);
+    this.missingCapabilities ??= this.#questions.refuseUndeclared(this.#waiter.post.capabilities);
     if (this.#questions.size === 0) return;
     try {
       this.#until = this.#held.keep(this);
@@ -241,24 +219,10 @@ export class HeldCall implements RequestListener {
       return this.#end({ error });
     }
     this.#round += 1;
-    const inputRequests = Object.fromEntries(
-      Array.from(this.#questions, ([key, { request }]) => [key, toInputRequest(request)]),
-    );
+    const inputRequests = this.#questions.toInputRequests();
     const { resolve } = this.#takeWaiter();
     this.#setHeld(true);
     resolve({ kind: 'input', inputRequests, round: this.#round, until: this.#until });
-  }
-
-  #refuseUndeclared(declared: JsonObject): void {
-    for (const [key, { request, bytes, resolve }] of Array.from(this.#questions)) {
-      const missing = findMissingCapability(request, declared);
-      if (missing === null) continue;
-      this.missingCapabilities ??= missing;
-      this.#questions.delete(key);
-      this.bytes -= bytes;
-      const error = { code: -32601, message: 'the client did not declare this capability' };
-      resolve({ jsonrpc: '2.0', id: request.id, error });
-    }
   }
 
   #end(ended: Ended): void {
@@ -266,12 +230,10 @@ export class HeldCall implements RequestListener {
     this.#ended = ended;
     this.#setHeld(false);
     if (this.#gathering !== null) clearTimeout(this.#gathering);
-    for (const { reject } of this.#questions.values()) reject(new Error('the call is over'));
-    this.#questions.clear();
-    this.bytes = 0;
+    this.#questions.close();
     if (this.#waiter !== null) return this.#deliver();
     // The answer is kept for the client's next POST, unless there is no room for it.
-    this.bytes = 'response' in ended ? JSON.stringify(ended.response).length : 0;
+    this.#answerBytes = 'response' in ended ? JSON.stringify(ended.response).length : 0;
     if (!this.#held.hasRoom) this.#held.forget(this);
   }
 

@@ -104,7 +104,10 @@ export function createModernCaller(ctx: BridgeContext): ModernCaller {
         origin,
         request,
         listener: call,
-        onStart: (controller) => (call.controller = controller),
+        onStart(controller, deadline) {
+          call.controller = controller;
+          call.deadline = deadline;
+        },
         connect: async (signal) => {
           taken?.release();
           taken = await conversation.take(instance, call, logLevel, signal);

@@ -33,7 +33,7 @@ const yieldAfterMs = 30_000;
 export interface TakenLane {
   readonly connection: UpstreamConnection;
   /** Takes a question to the one call that it can be of, or to none. */
-  ask(question: JsonRpcRequest): Promise<JsonRpcResponse>;
+  readonly ask: (question: JsonRpcRequest) => Promise<JsonRpcResponse>;
   /** To be called when the call begins or ends to wait for its client: others may go on. */
   changed(): void;
   /** To be called once, when the call is over. */
