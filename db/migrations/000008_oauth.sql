@@ -244,6 +244,11 @@ begin
   kind := 'service_health_changes';
   return next;
 
+  delete from era_verdicts v where v.used_at < now() - interval '30 days';
+  get diagnostics purged = row_count;
+  kind := 'era_verdicts';
+  return next;
+
   delete from oauth_sign_ins o where o.expires_at < now() - interval '1 day';
   get diagnostics purged = row_count;
   kind := 'oauth_sign_ins';
