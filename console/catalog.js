@@ -15,6 +15,7 @@ function healthOf({ enabled, disabledReason, health }) {
 function needsOf({ credentials }) {
   if (credentials.scope === 'none' || credentials.scope === 'shared') return 'Needs nothing from you';
   const method = methodOf(credentials);
+  if (isSignIn(method)) return 'Needs you to sign in with it';
   const names = method?.fields.filter(({ required }) => required).map(({ label }) => label) ?? [];
   return names.length === 0 ? 'Needs nothing from you' : `Needs: ${names.join(', ')}`;
 }
@@ -23,6 +24,9 @@ function methodOf({ methods }) {
   const usable = methods.filter(({ unavailableReason }) => unavailableReason === null);
   return usable.find(({ recommended }) => recommended) ?? usable[0] ?? null;
 }
+
+/** Whether the user signs in with the service itself, so that there is no form to fill in. */
+const isSignIn = (method) => method?.type === 'oauth2' || method?.type === 'mcp-oauth';
 
 /** Returns the page and how to bring its health up to date. */
 export async function catalogPage() {
@@ -67,9 +71,10 @@ const toolsOf = ({ toolCount }) =>
   toolCount === null ? null : `${toolCount} ${toolCount === 1 ? 'tool' : 'tools'}`;
 
 /** Connects a service, or replaces the credential of the connection that has this label. */
-export async function connectPage(name, currentLabel) {
+export async function connectPage(name, currentLabel, wantedMethod) {
   const service = await call('GET', `catalog/${encodeURIComponent(name)}`);
-  const method = methodOf(service.credentials);
+  const usable = service.credentials.methods.filter(({ unavailableReason }) => unavailableReason === null);
+  const method = usable.find(({ id }) => id === wantedMethod) ?? methodOf(service.credentials);
   const result = h('div', {});
   const fields = (method?.fields ?? []).map(toField);
   const labelField = service.credentials.multiple
@@ -82,6 +87,18 @@ export async function connectPage(name, currentLabel) {
         }),
       ]
     : [];
+  const signIn = form({
+    fields: labelField,
+    button: method?.label ?? '',
+    busy: `Going to ${service.title}…`,
+    onSend: async ({ label }) => {
+      const begun = await call('POST', `services/${encodeURIComponent(name)}/oauth/start`, {
+        method: method.id,
+        ...(label === undefined ? {} : { label }),
+      });
+      location.assign(begun.authorizationUrl);
+    },
+  });
   const connect = form({
     fields: [...fields, ...labelField],
     button: 'Connect',
@@ -108,8 +125,65 @@ export async function connectPage(name, currentLabel) {
     outside('Where do I get this?', method?.helpUrl),
     method === null && service.credentials.methods.length > 0
       ? h('p', { class: 'problem' }, service.credentials.methods[0].unavailableReason)
-      : connect,
+      : isSignIn(method)
+        ? signIn
+        : connect,
     result,
+    otherWays(name, currentLabel, usable, method),
+  ];
+}
+
+/** The methods beside the one that is shown. */
+function otherWays(name, label, usable, shown) {
+  const others = usable.filter(({ id }) => id !== shown?.id);
+  if (others.length === 0) return null;
+  const to = ({ id }) => `#/connect/${name}/${encodeURIComponent(label)}?method=${encodeURIComponent(id)}`;
+  return h(
+    'p',
+    {},
+    'Or: ',
+    others.map((method) => h('a', { href: to(method) }, method.label)),
+  );
+}
+
+/** What came of signing in with a service; its id is all that came back in the address. */
+export async function signedInPage(id) {
+  const found =
+    id === 'unknown'
+      ? null
+      : await call('GET', `oauth/sign-ins/${encodeURIComponent(id)}`).catch((problem) => {
+          if (problem.status !== 404) throw problem;
+          return null;
+        });
+  if (found === null) {
+    return [
+      h('h1', {}, 'Signing in'),
+      h(
+        'p',
+        { class: 'problem', role: 'alert' },
+        'This sign-in is not known here: it was used already, took too long, or was begun by somebody else. Begin again.',
+      ),
+      h('p', {}, h('a', { href: '#/catalog' }, 'Catalog')),
+    ];
+  }
+  const { serviceType, title, label, status, message } = found;
+  const again = `#/connect/${serviceType}/${encodeURIComponent(label)}`;
+  if (status !== 'connected') {
+    return [
+      h('h1', {}, `Connect ${title}`),
+      h('p', { class: 'problem', role: 'alert' }, message ?? 'It was not finished. Begin again.'),
+      h('p', {}, h('a', { class: 'button', href: again }, 'Begin again')),
+    ];
+  }
+  const instance = await call(
+    'GET',
+    `services/${encodeURIComponent(serviceType)}/instance?label=${encodeURIComponent(label)}`,
+  );
+  return [
+    h('h1', {}, `Connect ${title}`),
+    h('p', { class: 'state good' }, message),
+    urlBox(instance),
+    h('p', {}, h('a', { href: '#/connections' }, 'My connections')),
   ];
 }
 

@@ -1,7 +1,7 @@
 /** The console: which page is shown, and who may see it. The page's name is in the address after `#`. */
 import * as api from './api.js';
 import { accountPage } from './account.js';
-import { catalogPage, connectPage } from './catalog.js';
+import { catalogPage, connectPage, signedInPage } from './catalog.js';
 import { connectionsPage } from './connections.js';
 import { h } from './dom.js';
 import { registerPage, signInPage } from './signIn.js';
@@ -19,8 +19,13 @@ let timer;
 async function build(hash) {
   if (!api.isSignedIn())
     return { parts: hash === '#/register' ? registerPage(show) : await signInPage(show) };
-  const connect = /^#\/connect\/([a-z0-9-]+)(?:\/(.+))?$/.exec(hash);
-  if (connect) return { parts: await connectPage(connect[1], decodeURIComponent(connect[2] ?? 'default')) };
+  const connect = /^#\/connect\/([a-z0-9-]+)(?:\/([^?]+))?(?:\?method=([a-z0-9-]+))?$/.exec(hash);
+  if (connect) {
+    const label = decodeURIComponent(connect[2] ?? 'default');
+    return { parts: await connectPage(connect[1], label, connect[3]) };
+  }
+  const signedIn = /^#\/sign-in\/([a-z0-9-]+)$/.exec(hash);
+  if (signedIn) return { parts: await signedInPage(signedIn[1]) };
   if (hash === '#/catalog') {
     const { page, update } = await catalogPage();
     return { parts: page, update };

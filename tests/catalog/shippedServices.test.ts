@@ -104,6 +104,21 @@ describe('the services that ship', () => {
       ['bot', true],
     ]);
   });
+
+  it('I10 offer to sign in with Slack once its client is set, and with Linear by discovery', () => {
+    const services = load({ SLACK_CLIENT_ID: 'id', SLACK_CLIENT_SECRET: 'secret' }).services;
+    const methods = ['slack', 'linear'].flatMap(
+      (name) => services.find((service) => service.name === name)?.credentials.methods ?? [],
+    );
+    expect(methods.map(({ type, unavailableReason }) => [type, unavailableReason])).toEqual([
+      ['oauth2', null],
+      ['fields', null],
+      ['mcp-oauth', null],
+    ]);
+    expect(methods[0]?.oauth2?.egress).toEqual({ allowHosts: ['slack.com'], allowPrivate: false });
+    const halfSet = load({ SLACK_CLIENT_ID: 'id' }).services.find(({ name }) => name === 'slack');
+    expect(halfSet?.credentials.methods[0]?.unavailableReason).toContain('client secret');
+  });
 });
 
 describe('the published JSON Schema', () => {
