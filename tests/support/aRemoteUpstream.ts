@@ -113,6 +113,7 @@ export function someEras(): EraRegistry {
       });
       return chooseEra(facts.get(nameOf(key)) ?? none, preferred) ?? preferred;
     },
+    doubt: () => undefined,
     note: () => undefined,
     refute: (key) => facts.delete(nameOf(key)),
     [Symbol.asyncDispose]: () => Promise.resolve(),

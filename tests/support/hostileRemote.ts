@@ -154,11 +154,11 @@ export async function openHostileRemote(era: Era): Promise<HostileRemote> {
       );
     if (method === 'server/discover' && era === 'modern') {
       const { capabilities, serverInfo } = described;
-      const _meta = { 'io.modelcontextprotocol/serverInfo': serverInfo };
+      const meta = { 'io.modelcontextprotocol/serverInfo': serverInfo };
       return result({
         supportedVersions: ['2026-07-28'],
         capabilities,
-        _meta,
+        _meta: meta,
         ttlMs: 0,
         cacheScope: 'private',
       });
@@ -181,7 +181,7 @@ export async function openHostileRemote(era: Era): Promise<HostileRemote> {
       open.delete(response);
       if (!response.writableFinished) cutOff += 1;
     });
-    behaviours[tool](response, { id, form, text: given, progressToken: params._meta?.progressToken });
+    behaviours[tool](response, { id, form, text: given, progressToken: params['_meta']?.['progressToken'] });
   };
 
   const server = createServer(

@@ -62,13 +62,6 @@ describe.each(ways)('a $client client before a $server remote server', ({ client
     (await callAuditOf(server, alice.id))
       .filter(({ phase, name }) => phase === 'outcome' && name !== 'echo' && name !== null)
       .map(({ outcome }) => outcome);
-  /** Exactly one message ends the call, and it says what went wrong. */
-  const expectOneError = (answer: RawAnswer, codes: readonly string[]): void => {
-    const ends =
-      answer.events.length === 0 ? [answer.json] : answer.events.filter(({ id }) => id !== undefined);
-    expect(ends).toHaveLength(1);
-    expect(codes).toContain(ends[0].error?.data?.code);
-  };
 
   it.each(forms)('R05 ends a call whose server says nothing (%s), and cancels it there', async (form) => {
     const before = hostile.cutOff;
@@ -156,9 +149,18 @@ async function aCaller(era: Era, url: string): Promise<Caller> {
       }),
     };
   }
-  const wish = (name: FaultyTool, args: object = {}, meta: object = {}) => {
-    const { headers = {}, body } = modern('tools/call', { name, arguments: args }, { meta });
-    return { headers, body };
-  };
-  return { call: (tool, args, meta) => send(url, wish(tool, args, meta)), wish };
+  return { call: (tool, args, meta) => send(url, modernWish(tool, args, meta)), wish: modernWish };
 }
+
+const modernWish = (name: FaultyTool, args: object = {}, meta: object = {}) => {
+  const { headers = {}, body } = modern('tools/call', { name, arguments: args }, { meta });
+  return { headers, body };
+};
+
+/** Exactly one message ends the call, and it says what went wrong. */
+const expectOneError = (answer: RawAnswer, codes: readonly string[]): void => {
+  const ends =
+    answer.events.length === 0 ? [answer.json] : answer.events.filter(({ id }) => id !== undefined);
+  expect(ends).toHaveLength(1);
+  expect(codes).toContain(ends[0].error?.data?.code);
+};

@@ -13,7 +13,7 @@ import {
 } from '../../../backend/src/mcp-servers/universal-mcp-server/upstream/eraRegistry.js';
 import type { Era } from '../../../backend/src/mcp-servers/universal-mcp-server/protocol/revisions.js';
 import { purgeExpired } from '../../../backend/src/stores/retentionStore.js';
-import { eventually } from '../../support/eventually.js';
+import { eventually, waitUntil } from '../../support/eventually.js';
 import { cloneDatabase, type TestDatabase } from '../../support/testDatabase.js';
 
 const hour = 3_600_000;
@@ -270,6 +270,22 @@ describe('a verdict that is old or wrong', () => {
     const ask = says(legacyOnly);
     expect(await next.find(key, 'modern', ask, live)).toBe('modern');
     expect(ask.asked).toEqual([]);
+  });
+
+  it('is examined behind the call when an answer makes it doubtful, twice a minute at most', async () => {
+    await using registry = open();
+    const key = aKey();
+    const upgraded = says(modernOnly);
+    registry.doubt(key, upgraded);
+    expect(upgraded.asked).toEqual([]);
+    await registry.find(key, 'modern', says(legacyOnly), live);
+    for (let i = 0; i < 5; i++) registry.doubt(key, upgraded);
+    await waitUntil('the answer is taken', () => registry.known(key)!.modern === true);
+    registry.doubt(key, upgraded);
+    expect(upgraded.asked).toEqual(['modern']);
+    clock += 31_000;
+    registry.doubt(key, upgraded);
+    await waitUntil('it was asked again', () => upgraded.asked.length === 2);
   });
 
   it('that nobody used for 30 days is purged', async () => {

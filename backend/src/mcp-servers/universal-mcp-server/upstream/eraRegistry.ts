@@ -50,6 +50,11 @@ export interface EraRegistry extends AsyncDisposable {
    * for one key share one question. The caller's signal ends its own wait alone. Rejects as `ask` does.
    */
   find(key: EraKey, preferred: Era, ask: AskEra, signal: AbortSignal): Promise<Era>;
+  /**
+   * Says that an answer looks as if the upstream had been changed: what is known of it is examined again behind the call,
+   * twice a minute at most. Without effect while nothing is known or it is being asked.
+   */
+  doubt(key: EraKey, ask: AskEra): void;
   /** Adds what a connection learned by itself, for instance which legacy transport answered. Null says nothing. */
   note(key: EraKey, facts: Partial<EraFacts>): void;
   /**
@@ -82,7 +87,7 @@ export interface EraRegistryOptions {
 const freshMs = 24 * 60 * 60 * 1_000;
 /** Between two examinations in the background that bring no evidence. */
 const backgroundPauseMs = 5 * 60 * 1_000;
-/** A verdict that proves wrong again this soon was asked for in vain. */
+/** A verdict that proves wrong again, or is doubted again, this soon was asked for in vain. */
 const refuteAgainMs = 30_000;
 const keysMax = 20_000;
 
@@ -215,6 +220,13 @@ export function createEraRegistry(options: EraRegistryOptions): EraRegistry {
           }
         }
       }
+    },
+    doubt(key, askEra) {
+      const name = nameOf(key);
+      const verdict = verdicts.get(name);
+      if (verdict === undefined || questions.has(name)) return;
+      if (!isWithin(now() - (examinedAt.get(name) ?? -Infinity), refuteAgainMs))
+        examine(key, verdict, askEra);
     },
     note(key, facts) {
       const before = verdicts.get(nameOf(key)) ?? nothing;

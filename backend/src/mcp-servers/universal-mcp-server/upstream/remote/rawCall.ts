@@ -13,6 +13,7 @@ import { toAnswerEnd, toPassageEnd, type Passage } from '../circuits.js';
 import type { RawAnswer, RawExchange, RawHead, RawRequest } from './rawUpstream.js';
 import { overcomeRefusal } from './refusals.js';
 import type { RemoteParts } from './remoteParts.js';
+import type { RemoteTarget } from './remoteTarget.js';
 import { isPlainStatus, toStatusError } from './statusErrors.js';
 
 /** Whose message it is: an instance whose credential is opened for each, or one with values that stand for it. */
@@ -32,6 +33,8 @@ export interface RemoteRequest extends RawRequest {
 const idleMsMax = 30_000;
 /** Its deadline began a little before a call was sent. */
 const nearlyAll = 0.9;
+/** What a server says to a message of the era that it does not speak, among other things. */
+const maybeOtherEra: ReadonlySet<number> = new Set([400, 404, 405]);
 
 export class RawCall implements EgressReceiver, RawExchange, RawHead {
   status = 0;
@@ -40,9 +43,11 @@ export class RawCall implements EgressReceiver, RawExchange, RawHead {
   contentLength: number | null = null;
   readonly #parts: RemoteParts;
   readonly #instance: ResolvedInstance;
+  readonly #owner: MessageOwner;
   readonly #request: RemoteRequest;
   readonly #answer: RawAnswer;
   #values: CredentialValues | null = null;
+  #target: RemoteTarget | null = null;
   #exchange: Exchange | null = null;
   #passage: Passage | null = null;
   #sentAt = 0;
@@ -55,6 +60,7 @@ export class RawCall implements EgressReceiver, RawExchange, RawHead {
   constructor(parts: RemoteParts, owner: MessageOwner, request: RemoteRequest, answer: RawAnswer) {
     this.#parts = parts;
     this.#instance = owner.instance;
+    this.#owner = owner;
     this.#request = request;
     this.#answer = answer;
     try {
@@ -100,6 +106,7 @@ export class RawCall implements EgressReceiver, RawExchange, RawHead {
       contentType === 'application/json' ? 'json' : contentType === 'text/event-stream' ? 'events' : 'other';
     this.contentLength = head.contentLength;
     this.sessionId = head.header('mcp-session-id');
+    if (maybeOtherEra.has(status) && this.#target !== null) this.#parts.doubtEra(this.#owner, this.#target);
     if (status < 300) this.#parts.notes.noteReady(this.#instance);
     this.#answer.onHead(this);
   }
@@ -137,6 +144,7 @@ export class RawCall implements EgressReceiver, RawExchange, RawHead {
     if (sessionId !== null) headers.push('mcp-session-id', sessionId);
     const { timeoutMs, maxResponseBytes } = definition.limits;
     this.#values = values;
+    this.#target = target;
     this.#passage = circuits.enter(target.destination.origin, this.#instance.id);
     this.#sentAt = performance.now();
     this.#exchange = streams.open(

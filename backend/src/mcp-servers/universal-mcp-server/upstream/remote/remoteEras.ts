@@ -18,6 +18,8 @@ export interface RemoteEras {
   known(instance: SealedInstance, preferred: Era): Era | null;
   /** @throws AppError as `EraRegistry.find` */
   find(owner: MessageOwner, preferred: Era, signal: AbortSignal): Promise<SpokenEra>;
+  /** An answer looked as if the server had been changed. */
+  doubt(owner: MessageOwner, target: RemoteTarget): void;
   /** What was found proved wrong. True when asking anew may help. */
   refute(owner: MessageOwner): Promise<boolean>;
 }
@@ -71,6 +73,11 @@ export function createRemoteEras(parts: RemoteParts): RemoteEras {
       const era = await eras.find(key, wanted, ask, signal);
       const isSse = era === 'legacy' && eras.known(key)?.legacyTransport === 'sse';
       return { era, transport: isSse ? 'sse' : 'streamable-http' };
+    },
+    doubt(owner, target) {
+      if (fixed !== null) return;
+      const { key, ask } = questionOf(owner, target);
+      eras.doubt(key, ask);
     },
     async refute(owner) {
       return fixed === null && eras.refute((await open(owner)).key);

@@ -10,7 +10,8 @@ import type { EraRegistry } from '../eraRegistry.js';
 import type { TakeUpstreamRequest } from '../requestBudget.js';
 import type { StateNotes } from '../stateNotes.js';
 import type { OpenValues } from './rawUpstream.js';
-import type { ToRemoteTarget } from './remoteTarget.js';
+import type { MessageOwner } from './rawCall.js';
+import type { RemoteTarget, ToRemoteTarget } from './remoteTarget.js';
 
 /** What everything that speaks to the remote server of one service works with. */
 export interface RemoteParts {
@@ -22,6 +23,8 @@ export interface RemoteParts {
   readonly eras: EraRegistry;
   readonly eraKeys: EraKeys;
   readonly circuits: Circuits;
+  /** Hears of each answer that a server of another era would give. */
+  readonly doubtEra: (owner: MessageOwner, target: RemoteTarget) => void;
   readonly notes: StateNotes;
   /** Asked before each message that leaves. @throws AppError RATE_LIMIT_EXCEEDED */
   readonly takeRequest: TakeUpstreamRequest;

@@ -89,6 +89,7 @@ export function createRemoteUpstream(options: RemoteUpstreamOptions): RemoteUpst
     eras: options.eras,
     eraKeys: options.eraKeys,
     circuits: options.circuits,
+    doubtEra: (owner, target) => eras.doubt(owner, target),
     notes: createStateNotes(options.recordState),
     takeRequest: createRequestBudget(definition.limits),
     renewal,
