@@ -31,7 +31,14 @@ const progress = (meta, done) =>
 const log = (data, level = 'info') => send({ method: 'notifications/message', params: { level, data } });
 const prompt = { messages: [{ role: 'user', content: { type: 'text', text: 'hello' } }], maxTokens: 5 };
 
+/** Arguments that headers repeat. */
+const located = {
+  region: { type: 'string', 'x-mcp-header': 'Region' },
+  place: { type: 'object', properties: { floor: { type: 'integer', 'x-mcp-header': 'Floor' } } },
+};
+
 const tools = {
+  located: (given) => text(given),
   told: () => text({ pid: process.pid, runs, cancelled, initialized }),
   pid: () => text(String(process.pid)),
   form: async ({ question = 'your name?' }) => text(await form(question)),
@@ -90,7 +97,10 @@ const results = {
   },
   ping: () => ({}),
   'tools/list': () => ({
-    tools: Object.keys(tools).map((name) => ({ name, inputSchema: { type: 'object' } })),
+    tools: Object.keys(tools).map((name) => ({
+      name,
+      inputSchema: { type: 'object', ...(name === 'located' ? { properties: located } : {}) },
+    })),
   }),
   'logging/setLevel': () => ({}),
   'prompts/get': async () => ({

@@ -28,6 +28,8 @@ import {
 export interface ModernRequest {
   readonly instance: SealedInstance;
   readonly origin: RequestOrigin;
+  /** Name, value, name, value, …, as they came. */
+  readonly headers: readonly string[];
 }
 
 export interface ModernBridge extends Disposable {

@@ -14,6 +14,7 @@ import type { InstanceRoom } from './instanceRooms.js';
 import type { ModernConversation, TakenLane } from './modernConversation.js';
 import { PassedListener } from './passedListener.js';
 import type { ModernPost } from './modernPost.js';
+import { ParamHeaders } from './paramHeaders.js';
 import { toModernView } from './modernView.js';
 import {
   invalidRequestState,
@@ -38,6 +39,7 @@ export interface ModernCaller extends Disposable {
 
 export function createModernCaller(ctx: BridgeContext): ModernCaller {
   const held = new HeldCalls(ctx.now, ctx.newId());
+  const paramHeaders = new ParamHeaders(ctx);
 
   const bindingOf = ({ instance, request }: ModernPost): StateBinding => ({
     service: ctx.definition.name,
@@ -75,6 +77,7 @@ export function createModernCaller(ctx: BridgeContext): ModernCaller {
       },
       reply,
     );
+    if (request.method === 'tools/list' && !('error' in response)) paramHeaders.learn(room, response.result);
     if (listener.missingCapabilities !== null) throw missingCapability(listener.missingCapabilities);
     if (reached.era === 'modern') return finishPassed(post, response);
     finish(post, response, reached.serverInfo);
@@ -180,6 +183,11 @@ export function createModernCaller(ctx: BridgeContext): ModernCaller {
   return {
     async pass(post, room, conversation) {
       const { request, capabilities } = post;
+      if (request.method === 'tools/call') {
+        const ready = paramHeaders.ready(room, post.instance);
+        if (ready !== null) await ready;
+        paramHeaders.check(room, request, post.headers);
+      }
       const requestState = request.params?.['requestState'];
       if (requestState === undefined || conversation.era === 'modern' || !isAskable(request.method))
         return await begin(post);

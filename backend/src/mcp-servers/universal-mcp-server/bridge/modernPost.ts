@@ -11,10 +11,12 @@ export interface ModernPost extends WaitingPost {
   readonly instance: SealedInstance;
   readonly origin: RequestOrigin;
   readonly reply: Reply;
+  /** Name, value, name, value, …, as they came. */
+  readonly headers: readonly string[];
 }
 
 export function toModernPost(
-  from: { readonly instance: SealedInstance; readonly origin: RequestOrigin },
+  from: Pick<ModernPost, 'instance' | 'origin' | 'headers'>,
   request: JsonRpcRequest,
   reply: Reply,
 ): ModernPost {

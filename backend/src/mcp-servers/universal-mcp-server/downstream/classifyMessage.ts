@@ -12,6 +12,7 @@ import {
   type JsonRpcRequest,
   type JsonRpcResponse,
 } from '../protocol/jsonRpc.js';
+import { decodeHeaderText } from '../protocol/headerText.js';
 import { eraOf, legacyRevisions, modernRevisions } from '../protocol/revisions.js';
 import { envelope } from '../protocol/envelope.js';
 
@@ -160,20 +161,6 @@ function refuseMissingHeaders({ method, params }: JsonRpcRequest, headers: Proto
     return;
   }
   if (decodeHeaderText(headers.name) !== name) throw mismatch(`Mcp-Name and params.${source} differ.`);
-}
-
-/** Header text that is no plain ASCII comes as `=?base64?…?=`; null when that is not base64 of UTF-8. */
-export function decodeHeaderText(value: string): string | null {
-  const text = value.trim();
-  const encoded = /^=\?base64\?([A-Za-z0-9+/]*={0,2})\?=$/.exec(text)?.[1];
-  if (encoded === undefined) return text.startsWith('=?base64?') && text.endsWith('?=') ? null : text;
-  const bytes = Buffer.from(encoded, 'base64');
-  if (bytes.toString('base64') !== encoded) return null;
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-  } catch {
-    return null;
-  }
 }
 
 function refuse(code: 'INVALID_REQUEST', publicDetail: string): AppError {
