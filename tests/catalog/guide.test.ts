@@ -20,6 +20,7 @@ describe('X05 the guide to adding a service', () => {
     expect(loaded.warnings).toEqual([]);
     expect(loaded.services.map(({ name, enabled }) => [name, enabled])).toEqual([
       ['notes', true],
+      ['tasks', true],
       ['tickets', true],
     ]);
   });
