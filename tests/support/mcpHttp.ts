@@ -148,7 +148,8 @@ export interface LegacyConversation {
   readonly result: any;
   request(method: string, params?: object): Promise<RawAnswer>;
   call(name: string, args?: object, meta?: object): Promise<RawAnswer>;
-  open(method: string, params?: object): Promise<EventReader>;
+  /** A request whose answer is read event by event, with the id that it has. */
+  open(method: string, params?: object): Promise<EventReader & { readonly requestId: string }>;
   notify(method: string, params?: object): Promise<RawAnswer>;
   respond(response: object): Promise<RawAnswer>;
   /** @param after the id of the last event that came before. */
@@ -175,7 +176,10 @@ export async function initialize(url: string, capabilities: object = {}): Promis
         headers,
         body: toBody('tools/call', { name, arguments: args, ...(meta ? { _meta: meta } : {}) }),
       }),
-    open: (method, given) => openEvents(url, { headers, body: toBody(method, given) }),
+    async open(method, given) {
+      const body = toBody(method, given);
+      return Object.assign(await openEvents(url, { headers, body }), { requestId: body.id });
+    },
     notify: (method, given = {}) => send(url, { headers, body: { jsonrpc: '2.0', method, params: given } }),
     respond: (response) => send(url, { headers, body: { jsonrpc: '2.0', ...response } }),
     stream: (after) =>

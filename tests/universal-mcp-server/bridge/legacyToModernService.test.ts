@@ -195,6 +195,25 @@ describe.each(['stdio', 'streamable-http'] as const)(
       stream.close();
     });
 
+    it('R23 a question whose call was cancelled is taken back from the client', async () => {
+      const { url } = await server.aUrl(credential);
+      const session = await initialize(url, { elicitation: {} });
+      const events = await session.open('tools/call', { name: 'elicit', arguments: {} });
+      const asked = await events.next();
+      expect(asked.method).toBe('elicitation/create');
+      await session.notify('notifications/cancelled', { requestId: events.requestId });
+      expect(await events.next()).toMatchObject({
+        method: 'notifications/cancelled',
+        params: { requestId: asked.id },
+      });
+      expect(await events.next()).toMatchObject({ id: events.requestId, error: { code: -32603 } });
+      // An answer that comes too late finds nobody, and harms nobody.
+      expect(
+        (await session.respond({ id: asked.id, result: cannedAnswers['elicitation/create'] })).status,
+      ).toBe(202);
+      expect(textOf(await session.call('echo', { text: 'on' }))).toBe('on');
+    });
+
     it('U07 the policy of tools holds, by the upstream’s own list', async () => {
       const toolPolicy = { ...definition.toolPolicy, readOnlyDefault: true, rename: { echo: 'repeat' } };
       await using other = await openUniversalServer({ definition: { ...definition, toolPolicy } });

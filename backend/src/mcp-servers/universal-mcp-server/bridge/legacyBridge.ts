@@ -96,7 +96,8 @@ export function createLegacyBridge(ctx: BridgeContext, rooms: InstanceRooms): Le
     const room = rooms.of(instance);
     const listener = {
       onNotification: (notification: JsonRpcNotification) => reply.send(notification),
-      onServerRequest: (asked: JsonRpcRequest) => session.ask(asked, reply),
+      onServerRequest: (asked: JsonRpcRequest) =>
+        session.ask(asked, reply, session.calls.get(request.id)?.signal),
       takesBytes: reply.takesBytes === true && unreadMethods.has(request.method),
     };
     const response = await callUpstream(

@@ -115,11 +115,13 @@ export class LegacySession implements OpenThing {
 
   /**
    * Asks the client what its server wants to know, under an id of ours; `via` is the stream on which it can be asked.
-   * Resolves with a failure when there is none; rejects when the session or the stream ends first.
+   * Resolves with a failure when there is none; rejects when the session, the stream or the call ends first, and tells
+   * the client of the last that nobody waits for its answer any more.
    */
   ask(
     request: JsonRpcRequest,
     via: { send: SendToClient; readonly signal: AbortSignal } | null,
+    call?: AbortSignal,
   ): Promise<JsonRpcResponse> {
     const target = via ?? this.#stream;
     if (target === null) {
@@ -128,11 +130,19 @@ export class LegacySession implements OpenThing {
     }
     const id = `${this.uuid}/${++this.#asks}`;
     return new Promise<JsonRpcResponse>((resolve, reject) => {
-      const onGone = (): void => reject(new Error('the client is gone'));
+      const onGone = (): void => this.#asked.get(id)?.reject(new Error('the client is gone'));
+      const onCallOver = (): void => {
+        this.#asked.get(id)?.reject(new Error('the call is over'));
+        const params = { requestId: id, reason: 'The call that this belongs to is over.' };
+        if (!target.signal.aborted)
+          target.send({ jsonrpc: '2.0', method: 'notifications/cancelled', params });
+      };
       target.signal.addEventListener('abort', onGone, { once: true });
+      call?.addEventListener('abort', onCallOver, { once: true });
       const done = (): void => {
         this.#asked.delete(id);
         target.signal.removeEventListener('abort', onGone);
+        call?.removeEventListener('abort', onCallOver);
       };
       this.#asked.set(id, {
         resolve: (response) => {
