@@ -3,13 +3,18 @@
  * real authorization server; and what a hostile server points to.
  */
 import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { startAuthorizationServer, type AuthorizationServer } from '../../support/authorizationServer.js';
 import { aBrowser } from '../../support/browser.js';
 import { writeService } from '../../support/connectedSite.js';
+import { waitUntil } from '../../support/eventually.js';
 import { aFreePort } from '../../support/freePorts.js';
+import { connectClient } from '../../support/mcpClients.js';
 import { openMainApi, type Answer, type OpenedMainApi } from '../../support/mainApi.js';
 import {
   json,
@@ -17,6 +22,7 @@ import {
   startRecordingUpstream,
   type RecordingUpstream,
 } from '../../support/recordingUpstream.js';
+import { startServiceProcess } from '../../support/spawnedService.js';
 
 jest.setTimeout(60_000);
 
@@ -44,7 +50,7 @@ describe('signing in with a remote MCP server', () => {
     writeService(api.connected.mcpPortsDir, 'board', {
       title: 'Board',
       kind: 'streamable-http',
-      port: 1029,
+      port: await aFreePort(),
       instancePrefix: 'brd',
       remote: {
         url: `${server.origin}/mcp`,
@@ -135,6 +141,34 @@ describe('signing in with a remote MCP server', () => {
     expect((await person.get('/api/v1/services/board/instance')).status).toBe(404);
   });
 
+  it('I10 R20 the whole way: sign in, call through the instance URL, and go on after the token has ended', async () => {
+    answerMcp(server, issuer);
+    await using process = await startBoard(api);
+    issuer.accessSeconds = 3;
+    const person = await api.aPerson();
+    const browser = aBrowser();
+    const path = '/api/v1/services/board/oauth/start';
+    const begun = await person.post(path, {});
+    browser.keep(api.url + path, begun.headers);
+    await browser.open(begun.body.authorizationUrl, (url) => url.includes('/#/'));
+    const outcome = await person.get(`/api/v1/oauth/sign-ins/${begun.body.id}`);
+    expect(outcome.body).toMatchObject({ status: 'connected' });
+    const shown = await person.get('/api/v1/services/board/instance');
+    const { pathname } = new URL(shown.body.instanceUrl);
+    await using client = await connectClient('SDK v1', `http://127.0.0.1:${process.port}${pathname}`);
+    expect(await client.callTool('whose')).toBe('ada');
+    const token = server.requests.at(-1)?.headers.authorization?.replace('Bearer ', '') ?? '';
+    issuer.accessSeconds = 3_600;
+    await waitUntil('the token has ended', async () => (await issuer.ownerOf(token)) === null);
+    const before = issuer.countRefreshes();
+    expect(await client.callTool('whose')).toBe('ada');
+    expect(issuer.countRefreshes() - before).toBe(1);
+    // A 401 in the middle of its life.
+    await issuer.spoil(server.requests.at(-1)?.headers.authorization?.replace('Bearer ', '') ?? '');
+    expect(await client.callTool('whose')).toBe('ada');
+    expect(issuer.countRefreshes() - before).toBe(2);
+  });
+
   const refused = { status: 502, body: { code: 'EGRESS_DENIED' } };
 
   it.each([
@@ -193,6 +227,60 @@ describe('signing in with a remote MCP server', () => {
     expect(await start()).toMatchObject({ status: 502, body: { code: 'UPSTREAM_FAILED' } });
   });
 });
+
+/** An MCP server of the legacy era that answers those whom the authorization server knows, and challenges the others. */
+function answerMcp(server: RecordingUpstream, issuer: AuthorizationServer): void {
+  const challenge = `Bearer resource_metadata="${server.origin}${resourceMetadata}/mcp", scope="notes"`;
+  server.on('/mcp', (response, request) => {
+    const token = request.headers.authorization?.replace('Bearer ', '') ?? '';
+    void issuer.ownerOf(token).then((owner) => {
+      if (owner === null) return reply(401, '', { 'www-authenticate': challenge })(response, request);
+      if (request.method !== 'POST') return reply(405, '')(response, request);
+      const { id, method } = JSON.parse(request.body) as { id?: number; method: string };
+      if (id === undefined) return reply(202, '')(response, request);
+      return json(200, { jsonrpc: '2.0', id, ...toMcpAnswer(method, owner) })(response, request);
+    });
+  });
+}
+
+function toMcpAnswer(method: string, owner: string): object {
+  switch (method) {
+    case 'initialize':
+      return {
+        result: {
+          protocolVersion: '2025-06-18',
+          capabilities: { tools: {} },
+          serverInfo: { name: 'board', version: '1' },
+        },
+      };
+    case 'tools/list':
+      return { result: { tools: [{ name: 'whose', inputSchema: { type: 'object' } }] } };
+    case 'tools/call':
+      return { result: { content: [{ type: 'text', text: owner }] } };
+    default:
+      return { error: { code: -32601, message: 'Method not found' } };
+  }
+}
+
+/** The service's own process, on the port that its file names. */
+async function startBoard({ connected }: OpenedMainApi) {
+  const stateDir = mkdtempSync(join(tmpdir(), 'portolan-board-'));
+  mkdirSync(join(stateDir, 'database-urls'));
+  writeFileSync(join(stateDir, 'database-urls', 'service'), connected.site.db.urls.service.reveal());
+  writeFileSync(join(stateDir, 'keyring.json'), connected.site.ring);
+  writeFileSync(join(stateDir, 'jwt-public.json'), connected.jwtPublicText);
+  writeFileSync(join(stateDir, 'metrics-token'), 'metrics-token-of-the-test');
+  const { mcpPortsDir, registry } = connected;
+  const port = registry.find('board')?.port ?? 0;
+  const started = await startServiceProcess({ stateDir, mcpPortsDir, service: 'board', port });
+  return {
+    port,
+    async [Symbol.asyncDispose]() {
+      await started[Symbol.asyncDispose]();
+      rmSync(stateDir, { recursive: true, force: true });
+    },
+  };
+}
 
 async function startInner(closers: (() => unknown)[]) {
   let hits = 0;
