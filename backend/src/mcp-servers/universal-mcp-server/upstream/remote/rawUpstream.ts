@@ -12,7 +12,7 @@ import type { Era } from '../../protocol/revisions.js';
 export type OpenValues = (instance: SealedInstance) => CredentialValues | Promise<CredentialValues>;
 
 export interface RawRequest {
-  /** `stream` for what stays open by itself (`GET`, `subscriptions/listen`): it goes over a pool of its own. */
+  /** `stream` for what stays open by itself (`GET`, `subscriptions/listen`): it has a connection of its own. */
   readonly lane: 'call' | 'stream';
   readonly method: 'POST' | 'GET' | 'DELETE';
   /** The message as the client sent it; null without one. */

@@ -7,6 +7,7 @@ import { exchangeMessages } from './messageExchange.js';
 import { postHeaders } from './modernHeaders.js';
 import type { MessageOwner, RemoteRequest } from './rawCall.js';
 import type { RemoteParts } from './remoteParts.js';
+import type { RemoteTarget } from './remoteTarget.js';
 import { isPlainStatus, toStatusError } from './statusErrors.js';
 
 export interface SseStream {
@@ -34,16 +35,17 @@ const streamRequest: RemoteRequest = {
  * @throws AppError UPSTREAM_FAILED where it names none, or one of another origin; the errors of an exchange; the reason of
  * `signal`, which ends the wait alone.
  */
-export function openSseStream(
+export async function openSseStream(
   parts: RemoteParts,
   owner: MessageOwner,
   listener: SseStreamListener,
   signal: AbortSignal,
 ): Promise<SseStream> {
+  const base = parts.toTarget(owner.values ?? (await parts.openValues(owner.instance)));
   const closing = new AbortController();
   const posting = new AbortController();
   let isOpen = false;
-  return new Promise((resolve, reject) => {
+  return await new Promise((resolve, reject) => {
     const giveUp = (): void => closing.abort(signal.reason);
     if (signal.aborted) giveUp();
     signal.addEventListener('abort', giveUp, { once: true });
@@ -72,7 +74,7 @@ export function openSseStream(
         onMessage: (message, bytes) => listener.onMessage(message, bytes),
         onEvent(name, data) {
           if (name !== 'endpoint' || isOpen) return;
-          const path = toSameOriginPath(parts, owner, data);
+          const path = toSameOriginPath(base, data);
           isOpen = true;
           signal.removeEventListener('abort', giveUp);
           resolve({
@@ -129,11 +131,7 @@ async function post(
 }
 
 /** A place of another origin would be sent the credential. */
-function toSameOriginPath({ toTarget, openValues }: RemoteParts, owner: MessageOwner, text: string): string {
-  const values = owner.values ?? openValues(owner.instance);
-  // Values that have to be renewed first are of the same instance: only their token differs.
-  if (values instanceof Promise) throw new AppError('UPSTREAM_FAILED', 'the credential changed meanwhile');
-  const { url, destination } = toTarget(values);
+function toSameOriginPath({ url, destination }: RemoteTarget, text: string): string {
   const found = URL.canParse(text, url) ? new URL(text, url) : null;
   if (found === null || found.origin !== new URL(destination.origin).origin) {
     throw new AppError('UPSTREAM_FAILED', 'the remote server names a place of another origin for messages', {
