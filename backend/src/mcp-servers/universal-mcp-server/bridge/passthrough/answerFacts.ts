@@ -41,6 +41,13 @@ export function isMessage(data: Buffer): boolean {
   return typeof value === 'object' && value !== null;
 }
 
+/** The id of a message that is no response, where it asks for one; undefined for a notification. */
+export function readQuestionId(message: Buffer): unknown {
+  if (findFirstOf(message, ['id']) === null) return undefined;
+  const value = parse(message);
+  return isJsonObject(value) && shapeOf(value) === 'request' ? value['id'] : undefined;
+}
+
 /** The same of a message in pieces, which are put together only where a member may be hidden at a seam. */
 export function readFactsInPieces(pieces: readonly Buffer[]): AnswerFacts | null {
   const [first, ...others] = pieces;

@@ -9,7 +9,7 @@ import type { RawHead } from '../../upstream/remote/rawUpstream.js';
 import { FrameRelay } from '../frames/frameRelay.js';
 import type { InstanceRoom } from '../instanceRooms.js';
 import type { ByteReply } from '../reply.js';
-import { AnswerFacts, isMessage, readAnswerFacts, readFactsInPieces } from './answerFacts.js';
+import { AnswerFacts, isMessage, readQuestionId, readAnswerFacts, readFactsInPieces } from './answerFacts.js';
 import { isSessionLost } from './lostSession.js';
 import type { PassContext, PassedRequest } from './passContext.js';
 import { PassedExchange, resumedElsewhere } from './passedExchange.js';
@@ -49,6 +49,8 @@ export abstract class AnsweringCall extends PassedExchange {
     this.room = pass.rooms.of(from.instance);
   }
 
+  /** The server waits for an answer of the client. */
+  protected abstract onQuestion(id: unknown): void;
   /** Asks the upstream, in a session that it has. */
   protected abstract join(): void;
   /** The exchange is over and its client was answered. */
@@ -187,6 +189,8 @@ export abstract class AnsweringCall extends PassedExchange {
     const facts = readAnswerFacts(data);
     if (facts === null) {
       if (!isMessage(data)) throw unusable(this.#status);
+      const questionId = this.era === 'legacy' ? readQuestionId(data) : undefined;
+      if (questionId !== undefined) this.onQuestion(questionId);
       return data;
     }
     if (this.isAnswered) return null;

@@ -14,6 +14,8 @@ export interface PassContext {
   readonly rooms: InstanceRooms;
   readonly sessions: PassedSessions;
   readonly deadlines: Deadlines;
+  /** For calls whose server waits for an answer of the client: a person who reads is no upstream that hangs. */
+  readonly patience: Deadlines;
   readonly keepAlive: KeepAlive;
 }
 

@@ -7,6 +7,7 @@ import { AppError } from '../../../../errors/appError.js';
 import type { JsonObject, JsonRpcId, JsonRpcRequest } from '../../protocol/jsonRpc.js';
 import type { Era } from '../../protocol/revisions.js';
 import { CallerGone, failureTypeOf } from '../callAccount.js';
+import { callAgeMsMax } from '../callDeadline.js';
 import type { Abortable } from '../instanceRooms.js';
 import { isCredentialFailure } from '../missingCredential.js';
 import type { ByteReply } from '../reply.js';
@@ -16,17 +17,21 @@ import { AnsweringCall } from './answeringCall.js';
 import { cancelUpstream } from './cancelUpstream.js';
 import type { PassContext, PassedRequest } from './passContext.js';
 import { answerWithout, toPassedFailure } from './passedFailure.js';
-import type { PassedSession } from './passedSession.js';
+import type { Asking, PassedSession } from './passedSession.js';
 import { findOutWhetherReadOnly } from './readOnlyTools.js';
 import { withToolName } from './renamedTool.js';
 import { toLegacyHeaders, toModernHeaders } from './requestHeaders.js';
 
-export class PassedCall extends AnsweringCall implements Abortable {
+export class PassedCall extends AnsweringCall implements Abortable, Asking {
   #body: Buffer;
   /** The upstream's name of the tool, where it is another one. */
   #renamed: string | null = null;
   #isCounted = false;
   #isSettled = false;
+  /** What the client was asked and has not answered. */
+  readonly #questions = new Set<unknown>();
+  /** Of the monotonic clock, in ms: however often its client is asked, a call ends. */
+  #endsAt = Infinity;
 
   constructor(
     pass: PassContext,
@@ -139,6 +144,26 @@ export class PassedCall extends AnsweringCall implements Abortable {
     this.#giveUp(new AppError('UPSTREAM_TIMEOUT', `no answer within ${timeoutMs} ms`));
   }
 
+  protected override onQuestion(id: unknown): void {
+    if (this.session === null || this.#isSettled) return;
+    const { deadlines, patience } = this.pass;
+    if (this.#endsAt === Infinity) this.#endsAt = performance.now() + callAgeMsMax;
+    this.session.questions.set(id, this);
+    this.#questions.add(id);
+    deadlines.remove(this);
+    patience.add(this);
+  }
+
+  /** The upstream has its answer, and as long as any other call for what is left. */
+  onAnswered(id: unknown): void {
+    this.session?.questions.delete(id);
+    if (!this.#questions.delete(id) || this.#questions.size > 0 || this.#isSettled) return;
+    const { deadlines, patience } = this.pass;
+    patience.remove(this);
+    if (performance.now() >= this.#endsAt) return this.onDeadline();
+    deadlines.add(this);
+  }
+
   abort(reason: Error): void {
     this.#giveUp(reason);
   }
@@ -204,6 +229,12 @@ export class PassedCall extends AnsweringCall implements Abortable {
     }
   }
 
+  #forgetQuestions(): void {
+    this.pass.patience.remove(this);
+    for (const id of this.#questions) this.session?.questions.delete(id);
+    this.#questions.clear();
+  }
+
   protected override settle(errorType: string): void {
     if (this.#isSettled) return;
     this.#isSettled = true;
@@ -211,6 +242,7 @@ export class PassedCall extends AnsweringCall implements Abortable {
     this.reply.listener = null;
     if (this.#isCounted) {
       deadlines.remove(this);
+      if (this.#questions.size > 0) this.#forgetQuestions();
       this.room.calls.delete(this);
       this.room.limits.endCall();
       this.session?.endCall();

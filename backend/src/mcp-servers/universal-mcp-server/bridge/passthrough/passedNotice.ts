@@ -18,6 +18,7 @@ export class PassedNotice extends PassedExchange {
   readonly #session: PassedSession;
   readonly #method: string;
   readonly #body: Buffer;
+  readonly #answers: unknown;
   #isOver = false;
   #sentIn: string | null = null;
   #status = 0;
@@ -34,6 +35,7 @@ export class PassedNotice extends PassedExchange {
     this.#session = session;
     this.#method = 'method' in message ? message.method : 'response';
     this.#body = body;
+    this.#answers = 'method' in message ? undefined : message.id;
   }
 
   /** Sends it; failures are answers too. Never throws. */
@@ -72,6 +74,7 @@ export class PassedNotice extends PassedExchange {
     // What was lost with the upstream's session has no meaning in the next one.
     if (this.#status === 404 && this.#sentIn !== null) this.#session.lose(this.#sentIn);
     this.record(succeeded);
+    this.#session.questions.get(this.#answers)?.onAnswered(this.#answers);
     this.#end();
     this.reply.sendEmpty(202);
   }
@@ -80,6 +83,7 @@ export class PassedNotice extends PassedExchange {
   onError(error: AppError): void {
     this.exchange = null;
     this.record(error);
+    this.#session.questions.get(this.#answers)?.onAnswered(this.#answers);
     this.#end();
     this.reply.sendEmpty(202);
   }

@@ -12,6 +12,11 @@ export interface Closable {
   close(): void;
 }
 
+/** A call whose server asked its client something. */
+export interface Asking {
+  onAnswered(questionId: unknown): void;
+}
+
 /**
  * A client that had a stream and did not come back within this is taken to have vanished: clients open a stream that
  * broke again within seconds. With a round of the sweep, nothing is left of it after 30 s (spec 08).
@@ -34,6 +39,8 @@ export class PassedSession implements OpenThing {
   /** The stream for what belongs to no request. */
   hasStream = false;
   readonly streams = new Set<Closable>();
+  /** What the server asked on the stream of a call and the client has not answered yet, by the question's id. */
+  readonly questions = new Map<unknown, Asking>();
   #callsUnderWay = 0;
   #usedAt = performance.now();
   #hadStream = false;

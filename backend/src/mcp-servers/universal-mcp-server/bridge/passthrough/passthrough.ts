@@ -11,6 +11,7 @@ import { failureTypeOf, recordIntent, recordOutcome, toFailedOutcome } from '../
 import type { InstanceRooms } from '../instanceRooms.js';
 import type { ByteReply } from '../reply.js';
 import { refuseAmbiguous } from './ambiguity.js';
+import { callAgeMsMax } from '../callDeadline.js';
 import { createDeadlines } from './deadlines.js';
 import { createKeepAlive } from './keepAlive.js';
 import type { PassContext, PassedRequest } from './passContext.js';
@@ -47,8 +48,9 @@ export function createPassthrough(ctx: BridgeContext, rooms: InstanceRooms): Pas
   if (raw === null || !raw.hasSessionsOfClients) return null;
   const sessions = createPassedSessions(ctx, raw, rooms);
   const deadlines = createDeadlines(definition.limits.timeoutMs);
+  const patience = createDeadlines(callAgeMsMax);
   const keepAlive = createKeepAlive();
-  const pass: PassContext = { ctx, raw, rooms, sessions, deadlines, keepAlive };
+  const pass: PassContext = { ctx, raw, rooms, sessions, deadlines, patience, keepAlive };
 
   /** A call that its client cancelled is answered here: many servers answer it no more. */
   const cancel = (from: PassedRequest, params: JsonRpcNotification['params']): void => {
@@ -110,6 +112,7 @@ export function createPassthrough(ctx: BridgeContext, rooms: InstanceRooms): Pas
     },
     [Symbol.dispose]() {
       deadlines[Symbol.dispose]();
+      patience[Symbol.dispose]();
       keepAlive[Symbol.dispose]();
     },
   };

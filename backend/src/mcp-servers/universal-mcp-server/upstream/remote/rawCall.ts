@@ -25,12 +25,14 @@ export type MessageOwner =
 export interface RemoteRequest extends RawRequest {
   /** Path and query at the same origin; the target's own when absent. */
   readonly path?: string;
-  /** How long an event stream may be silent; 0: for ever. By itself as long as a call may last, a stream for ever. */
+  /** How long an event stream may be silent; 0: for ever. By itself as long as a person may take to answer, a stream for ever. */
   readonly quietTimeoutMs?: number;
 }
 
 /** Between two pieces of an answer with an end (R09). */
 const idleMsMax = 30_000;
+/** Of an event stream that answers a call: its deadline is the bridge's, and stands still while a person answers. */
+const quietMsMax = 30 * 60_000;
 /** Its deadline began a little before a call was sent. */
 const nearlyAll = 0.9;
 /** What a server says to a message of the era that it does not speak, among other things. */
@@ -106,7 +108,9 @@ export class RawCall implements EgressReceiver, RawExchange, RawHead {
       contentType === 'application/json' ? 'json' : contentType === 'text/event-stream' ? 'events' : 'other';
     this.contentLength = head.contentLength;
     this.sessionId = head.header('mcp-session-id');
-    if (maybeOtherEra.has(status) && this.#target !== null) this.#parts.doubtEra(this.#owner, this.#target);
+    // Within a session such an answer says that the session is lost; whether more was, its next beginning tells.
+    if (maybeOtherEra.has(status) && this.#request.sessionId === null && this.#target !== null)
+      this.#parts.doubtEra(this.#owner, this.#target);
     if (status < 300) this.#parts.notes.noteReady(this.#instance);
     this.#answer.onHead(this);
   }
@@ -156,7 +160,7 @@ export class RawCall implements EgressReceiver, RawExchange, RawHead {
         body,
         lane,
         headersTimeoutMs: timeoutMs,
-        quietTimeoutMs: quietTimeoutMs ?? (lane === 'stream' ? 0 : timeoutMs),
+        quietTimeoutMs: quietTimeoutMs ?? (lane === 'stream' ? 0 : quietMsMax),
         idleTimeoutMs: idleMsMax,
         maxBytes: maxResponseBytes,
       },
