@@ -108,7 +108,7 @@ describe('a session that passes', () => {
     resumed.close();
   });
 
-  it('I07 R20 begins anew upstream under another credential, and ends with its instance', async () => {
+  it('A04 ends with its instance, its stream on both sides', async () => {
     await using site = await openPassedSite();
     const client = await initialize(site.url);
     const open = await client.stream();
