@@ -66,14 +66,14 @@ describe.each(ways)('a $client client before a $server remote server', ({ client
   it.each(forms)('R05 ends a call whose server says nothing (%s), and cancels it there', async (form) => {
     const before = hostile.cutOff;
     for (const tool of ['hang', 'silent'] as const)
-      expectOneError(await callers.alice.call(tool, { form }), ['UPSTREAM_TIMEOUT']);
+      expect(['UPSTREAM_TIMEOUT']).toContain(endOf(await callers.alice.call(tool, { form })));
     await waitUntil('the server was left', () => hostile.open === 0 && hostile.cutOff === before + 2);
     await expectOthersUntouched();
   });
 
   it('R05 ends a call at its total deadline, however lively its progress is', async () => {
     const answer = await callers.alice.call('progress', {}, { progressToken: 'p' });
-    expectOneError(answer, ['UPSTREAM_TIMEOUT']);
+    expect(['UPSTREAM_TIMEOUT']).toContain(endOf(answer));
     await waitUntil('the server was left', () => hostile.open === 0);
     await expectOthersUntouched();
   });
@@ -82,20 +82,22 @@ describe.each(ways)('a $client client before a $server remote server', ({ client
     'R06 tells one error when the server dies in the middle (%s), and asks no second time',
     async (form) => {
       const before = hostile.called.length;
-      expectOneError(await callers.alice.call('die', { form }), ['UPSTREAM_FAILED']);
+      expect(['UPSTREAM_FAILED']).toContain(endOf(await callers.alice.call('die', { form })));
       expect(hostile.called.length).toBe(before + 1);
       await expectOthersUntouched();
     },
   );
 
   it.each(forms)('R07 tells one error when the server sends garbage (%s)', async (form) => {
-    expectOneError(await callers.alice.call('garbage', { form }), ['UPSTREAM_FAILED', 'UPSTREAM_TIMEOUT']);
+    expect(['UPSTREAM_FAILED', 'UPSTREAM_TIMEOUT']).toContain(
+      endOf(await callers.alice.call('garbage', { form })),
+    );
     await expectOthersUntouched();
   });
 
   it.each(forms)('R08 takes no gzip bomb (%s)', async (form) => {
     const before = process.memoryUsage().rss;
-    expectOneError(await callers.alice.call('bomb', { form }), ['UPSTREAM_FAILED']);
+    expect(['UPSTREAM_FAILED']).toContain(endOf(await callers.alice.call('bomb', { form })));
     await waitUntil('the server was left', () => hostile.open === 0);
     expect(process.memoryUsage().rss - before).toBeLessThan(100 * 1024 * 1024);
     await expectOthersUntouched();
@@ -105,7 +107,9 @@ describe.each(ways)('a $client client before a $server remote server', ({ client
     const before = process.memoryUsage().rss;
     // What was passed on before its end was known is cut off, and no whole answer.
     const answer = await callers.alice.call('huge', { form }).catch(() => null);
-    if (answer !== null) expectOneError(answer, ['UPSTREAM_FAILED', 'PAYLOAD_TOO_LARGE']);
+    expect(['cut off', 'UPSTREAM_FAILED', 'PAYLOAD_TOO_LARGE']).toContain(
+      answer === null ? 'cut off' : endOf(answer),
+    );
     await waitUntil('the server was left', () => hostile.open === 0);
     expect(process.memoryUsage().rss - before).toBeLessThan(100 * 1024 * 1024);
     await expectOthersUntouched();
@@ -113,7 +117,7 @@ describe.each(ways)('a $client client before a $server remote server', ({ client
 
   it.each(forms)('R09 ends a call that drips (%s) at its deadline', async (form) => {
     const answer = await callers.alice.call('drip', { form });
-    expectOneError(answer, ['UPSTREAM_TIMEOUT']);
+    expect(['UPSTREAM_TIMEOUT']).toContain(endOf(answer));
     await waitUntil('the server was left', () => hostile.open === 0);
     await expectOthersUntouched();
   });
@@ -127,6 +131,7 @@ describe.each(ways)('a $client client before a $server remote server', ({ client
         await waitUntil('the call arrived', () => hostile.open === 1);
         request.destroy();
         await waitUntil('the server was left', () => hostile.open === 0, 1_000);
+        expect(hostile.open).toBe(0);
       }
       await expectOthersUntouched();
     },
@@ -157,10 +162,9 @@ const modernWish = (name: FaultyTool, args: object = {}, meta: object = {}) => {
   return { headers, body };
 };
 
-/** Exactly one message ends the call, and it says what went wrong. */
-const expectOneError = (answer: RawAnswer, codes: readonly string[]): void => {
+/** What went wrong, by the one message that ends the call. */
+const endOf = (answer: RawAnswer): string => {
   const ends =
     answer.events.length === 0 ? [answer.json] : answer.events.filter(({ id }) => id !== undefined);
-  expect(ends).toHaveLength(1);
-  expect(codes).toContain(ends[0].error?.data?.code);
+  return ends.map((end) => String(end.error?.data?.code)).join();
 };
