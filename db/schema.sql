@@ -507,11 +507,6 @@ begin
   get diagnostics purged = row_count;
   kind := 'oauth_sign_ins';
   return next;
-
-  delete from era_verdicts v where v.used_at < now() - interval '30 days';
-  get diagnostics purged = row_count;
-  kind := 'era_verdicts';
-  return next;
 end $$;
 
 ALTER FUNCTION portolan.purge_expired() OWNER TO portolan_owner;
