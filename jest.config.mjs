@@ -20,7 +20,7 @@ const base = {
   setupFilesAfterEnv: ['<rootDir>/tests/support/afterEachFile.ts'],
 };
 
-const slow = ['e2e', 'attack', 'faults', 'node24'];
+const slow = ['e2e', 'attack', 'faults', 'node24', 'conformance', 'interop'];
 const only = (folder) => ({
   ...base,
   displayName: folder,

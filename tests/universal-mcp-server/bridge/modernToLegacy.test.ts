@@ -147,4 +147,9 @@ describe('U07 from the modern era to the legacy era and back', () => {
   ])('U07 code %s has the status %i', (code, status) => {
     expect(toModernStatus(code === undefined ? undefined : { code })).toBe(status);
   });
+
+  it('U07 −32601 as the answer to a call speaks of the tool, and is no 404', () => {
+    expect(toModernStatus({ code: -32601 }, 'tools/call')).toBe(200);
+    expect(toModernStatus({ code: -32601 }, 'completion/complete')).toBe(404);
+  });
 });

@@ -162,7 +162,10 @@ export function createModernCaller(ctx: BridgeContext): ModernCaller {
     if (response.error.code === -32042) return finishWithPages(post, response.error.data, serverInfo);
     const uri = request.method === 'resources/read' ? request.params?.['uri'] : null;
     const error = toModernError(response.error, typeof uri === 'string' ? uri : null);
-    reply.finish({ jsonrpc: '2.0', id: request.id, error }, { status: toModernStatus(error) });
+    reply.finish(
+      { jsonrpc: '2.0', id: request.id, error },
+      { status: toModernStatus(error, request.method) },
+    );
   };
 
   /** The server made nothing yet: pages have to be opened first, and then the call is made again. */
@@ -239,7 +242,7 @@ function ask(
 function finishPassed({ request, reply }: ModernPost, response: JsonRpcResponse): void {
   if (!('error' in response)) return reply.finish({ ...response, result: toPassedResult(response.result) });
   const error = toModernError(response.error, null);
-  reply.finish({ jsonrpc: '2.0', id: request.id, error }, { status: toModernStatus(error) });
+  reply.finish({ jsonrpc: '2.0', id: request.id, error }, { status: toModernStatus(error, request.method) });
 }
 
 function finishPageRefused({ request, reply }: ModernPost): void {

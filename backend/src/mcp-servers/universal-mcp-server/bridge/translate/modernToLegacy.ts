@@ -96,10 +96,13 @@ export function toModernError(error: JsonRpcFailure['error'], uri: string | null
   }
 }
 
-/** The HTTP status of a response to a modern client: errors of the protocol itself are told by status as well. */
-export function toModernStatus(error: { readonly code: number } | undefined): number {
+/**
+ * The HTTP status of a response to a modern client: errors of the protocol itself are told by status as well. A server
+ * that answers a call with −32601 speaks of the tool, not of the method, and clients read no answer from a 404.
+ */
+export function toModernStatus(error: { readonly code: number } | undefined, method?: string): number {
   if (error === undefined) return 200;
-  if (error.code === -32601) return 404;
+  if (error.code === -32601) return method === 'tools/call' ? 200 : 404;
   return badRequestCodes.has(error.code) ? 400 : 200;
 }
 

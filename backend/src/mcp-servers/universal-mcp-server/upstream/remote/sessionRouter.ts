@@ -194,10 +194,13 @@ export class SessionRouter {
     }
     const owner = on?.owner ?? this.#soleOwner();
     if (owner === null) return;
-    if (method === 'notifications/message' && !isAtLeast(params?.['level'], owner.logLevel)) return;
-    if (on !== null) on.listener.onNotification(notification);
-    else if (owner.listeners.size > 0) tell(owner, notification);
-    else this.#newestOf(owner)?.listener.onNotification(notification);
+    const isLog = method === 'notifications/message';
+    if (isLog && !isAtLeast(params?.['level'], owner.logLevel)) return;
+    // HTTP+SSE has one stream for everything: what is logged while a request is under way is most likely about that.
+    const entry = isLog || owner.listeners.size === 0 ? this.#newestOf(owner) : undefined;
+    const listener = on?.listener ?? entry?.listener;
+    if (listener === undefined) tell(owner, notification);
+    else listener.onNotification(notification);
   }
 
   #takeRequest(request: JsonRpcRequest, on: PendingMessage | null): void {
