@@ -26,7 +26,7 @@ export async function overcomeRefusal(
   const { instance } = terms;
   const error = toStatusError(head, instance);
   if (head.status === 401) {
-    const renewed = isRenewed || renewal === null ? null : await renewal.renew(instance);
+    const renewed = isRenewed || renewal === null ? null : await renewal.renew(instance, terms.values);
     if (renewed !== null) return renewed;
     if (error.code === 'EXPIRED_CREDENTIALS') notes.noteRefused(instance, head.status);
     throw error;
