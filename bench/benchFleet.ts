@@ -68,6 +68,7 @@ export async function startBenchFleet(upstreams: { rest: number; mcp: number }):
     await run('stop');
     rmSync(folder, { recursive: true, force: true });
   };
+  let users = 0;
   try {
     await run('quickstart');
     const post = poster(`http://127.0.0.1:${ports.api}/api/v1`);
@@ -88,7 +89,7 @@ export async function startBenchFleet(upstreams: { rest: number; mcp: number }):
         const made: { path: string; credential: string }[] = [];
         let token: unknown;
         for (let at = 0; at < count; at += 1) {
-          if (at % callersPerUser === 0) token = await signInAnother(post, accessToken, `${service}-${at}`);
+          if (at % callersPerUser === 0) token = await signInAnother(post, accessToken, `caller-${++users}`);
           const credential = `credential-${service}-${at}-${'0123456789'.repeat(2)}`;
           const wish = { apiKey: credential, label: `caller-${at}` };
           const answer = await post(`/services/${service}/authenticate`, wish, token);
