@@ -1,7 +1,7 @@
 /** A service process that is killed again and again while it works. */
 import { randomInt } from 'node:crypto';
 import { expect, it } from '@jest/globals';
-import { findMarked } from '../../backend/src/mcp-servers/universal-mcp-server/upstream/stdio/ownershipMark.js';
+import { findMarkedIn } from '../../backend/src/mcp-servers/universal-mcp-server/upstream/stdio/ownershipMark.js';
 import { callAuditOf } from '../support/callAudit.js';
 import { stormService } from '../support/disconnectStorm.js';
 import { waitUntil } from '../support/eventually.js';
@@ -48,7 +48,7 @@ it(`R11 killed ${kills} times under load it leaves no child and no intent open`,
     await Promise.all(load);
     const deadline = performance.now() + 5_000;
     const mine = async (): Promise<number> =>
-      (await findMarked('')).filter(({ mark }) => mark.includes(`/${run.pid}-`)).length;
+      (await findMarkedIn('')).filter(({ mark }) => mark.includes(`/${run.pid}-`)).length;
     let orphans = await mine();
     while (orphans > 0 && performance.now() < deadline) orphans = await mine();
     left.push(orphans);

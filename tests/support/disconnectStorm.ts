@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { join } from 'node:path';
-import { findMarked } from '../../backend/src/mcp-servers/universal-mcp-server/upstream/stdio/ownershipMark.js';
+import { findMarkedIn } from '../../backend/src/mcp-servers/universal-mcp-server/upstream/stdio/ownershipMark.js';
 import { hostileServer } from './aStdioService.js';
 import { waitUntil } from './eventually.js';
 import { openInstallation } from './installation.js';
@@ -94,7 +94,7 @@ export async function storm(total: number): Promise<StormReport> {
   }
   const after = footprintOf(run.pid);
   const mine = async (): Promise<number> =>
-    (await findMarked('')).filter(({ mark }) => mark.includes(`/${run.pid}-`)).length;
+    (await findMarkedIn('')).filter(({ mark }) => mark.includes(`/${run.pid}-`)).length;
   const childrenAtKill = await mine();
   run.child.kill('SIGKILL');
   await run.exited;

@@ -3,7 +3,7 @@ import { existsSync, readFileSync, renameSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import {
-  findMarked,
+  findMarkedIn,
   startTicksOf,
 } from '../../backend/src/mcp-servers/universal-mcp-server/upstream/stdio/ownershipMark.js';
 import { hostileServer } from '../support/aStdioService.js';
@@ -91,7 +91,7 @@ describe('a service process', () => {
 
     const second = await service.start();
     await waitUntil('the grandchild was swept', () => startTicksOf(grandchild) === null);
-    expect((await findMarked('')).filter(({ mark }) => mark.includes(`/${first.pid}-`))).toEqual([]);
+    expect((await findMarkedIn('')).filter(({ mark }) => mark.includes(`/${first.pid}-`))).toEqual([]);
     await waitUntil(
       'no intent is left open',
       async () => {

@@ -211,6 +211,27 @@ describe('a stdio upstream', () => {
     await waitUntil('child and grandchild are gone', () => !isAlive(child) && !isAlive(grandchild), 6_000);
   });
 
+  it('F11 A03 ends one child alone, also where the numbers of others begin with its number', async () => {
+    const { upstream } = anUpstream({ maxProcesses: 20 });
+    const children = await Promise.all(
+      Array.from({ length: 12 }, async (_, at) => {
+        const id = `instance-${at}`;
+        const connection = await upstream.connect(termsOf({ id, userId: id }), never);
+        const env = JSON.parse(textOf(await call(connection, 'env'))) as Record<string, string>;
+        return { id, connection, number: env['PORTOLAN_CHILD_OF']?.split('/').at(-1) };
+      }),
+    );
+    expect(children.map(({ number }) => number)).toEqual(expect.arrayContaining(['1', '10', '11', '12']));
+    const first = children.find(({ number }) => number === '1');
+    upstream.forget(first?.id ?? '', null);
+    await waitUntil('the first is gone', () => upstream.counts().stopping === 0, 6_000);
+    const others = children.filter((child) => child !== first);
+    const said = others.map(async ({ id, connection }) =>
+      textOf(await call(connection, 'echo', { text: id })),
+    );
+    expect(await Promise.all(said)).toEqual(others.map(({ id }) => id));
+  });
+
   it('U02 says what is wrong with a child that never answers, ends at once, refuses or is not there', async () => {
     const args = aHostileService().stdio?.args ?? [];
     expect(await attempt({ args: [...args, '--silent'], startupTimeoutMs: 300 })).toBe('UPSTREAM_TIMEOUT');

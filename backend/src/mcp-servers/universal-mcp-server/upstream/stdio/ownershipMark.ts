@@ -30,7 +30,7 @@ export function createOwnershipMarks(stateDir: string, service: string): Ownersh
       const swept = new Set<number>();
       // One round may miss what is being forked at the moment; a killed parent forks no more.
       for (let round = 0; round < sweepRoundsMax; round += 1) {
-        const orphans = (await findMarked(family)).filter(({ mark }) => !isOwnerAlive(mark, family));
+        const orphans = (await findMarkedIn(family)).filter(({ mark }) => !isOwnerAlive(mark, family));
         if (orphans.length === 0) break;
         for (const { pid } of orphans) {
           swept.add(pid);
@@ -47,8 +47,13 @@ export interface MarkedProcess {
   readonly mark: string;
 }
 
+/** Processes of one child, and of no other whose mark only begins like its own: `…/1` is not `…/10`. */
+export async function findMarkedAs(mark: string): Promise<MarkedProcess[]> {
+  return (await findMarkedIn(mark)).filter((one) => one.mark === mark);
+}
+
 /** Processes whose mark begins with `prefix`. Zombies have no environment any more and are not among them. */
-export async function findMarked(prefix: string): Promise<MarkedProcess[]> {
+export async function findMarkedIn(prefix: string): Promise<MarkedProcess[]> {
   let entries: string[];
   try {
     entries = await readdir('/proc');

@@ -7,7 +7,7 @@
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import type { Readable, Writable } from 'node:stream';
-import { findMarked, markName, signal } from './ownershipMark.js';
+import { findMarkedAs, markName, signal } from './ownershipMark.js';
 
 export interface ChildCommand {
   readonly file: string;
@@ -68,14 +68,14 @@ export function spawnChild(command: ChildCommand, mark: string, graceMs = stopGr
     const isRunning = (): boolean => child.exitCode === null && child.signalCode === null;
     // The group's number stays ours as long as its leader was not reaped; afterwards only the mark tells.
     if (isRunning()) signal(-pid, 'SIGTERM');
-    for (const { pid: other } of await findMarked(mark)) if (other !== pid) signal(other, 'SIGTERM');
+    for (const { pid: other } of await findMarkedAs(mark)) if (other !== pid) signal(other, 'SIGTERM');
     const deadline = performance.now() + graceMs;
-    while ((isRunning() || (await findMarked(mark)).length > 0) && performance.now() < deadline) {
+    while ((isRunning() || (await findMarkedAs(mark)).length > 0) && performance.now() < deadline) {
       await delay(Math.min(pollMs, graceMs / 10));
     }
     if (isRunning()) signal(-pid, 'SIGKILL');
     for (let round = 0; round < killRoundsMax; round += 1) {
-      const left = await findMarked(mark);
+      const left = await findMarkedAs(mark);
       if (left.length === 0) break;
       for (const { pid: other } of left) signal(other, 'SIGKILL');
       await delay(10);
