@@ -39,6 +39,8 @@ export interface LegacyHttpServer extends AsyncDisposable {
   readonly sessions: number;
   readonly cancelled: number;
   readonly streams: number;
+  /** Requests that are never answered and whose sender waits. */
+  readonly hanging: number;
   /** Forgets all sessions, as a restart does. */
   forget(): Promise<void>;
   /** Tells all sessions on their GET streams. */
@@ -53,6 +55,8 @@ export interface LegacyHttpServerWish {
   readonly headers?: Readonly<Record<string, string>>;
   /** What a lost session is answered with: the specification's 404, or the 400 of the SDK's own examples. */
   readonly lostStatus?: 404 | 400;
+  /** Whether a message of this method is never answered. */
+  readonly isHanging?: (method: string) => boolean;
 }
 
 const tools = ['echo', 'caller', 'big', 'fail', 'wait', 'ask', 'steps'].map((name) => ({
@@ -63,10 +67,12 @@ const tools = ['echo', 'caller', 'big', 'fail', 'wait', 'ask', 'steps'].map((nam
 
 export async function openLegacyHttpServer(wish: LegacyHttpServerWish = {}): Promise<LegacyHttpServer> {
   const { isJson = false, hasSessions = true, isResumable = false, headers = {}, lostStatus = 404 } = wish;
+  const { isHanging = () => false } = wish;
   const exchanged: Exchanged[] = [];
   const transports = new Map<string, { transport: StreamableHTTPServerTransport; server: Server }>();
   const streams = new Set<ServerResponse>();
   let cancelled = 0;
+  let hanging = 0;
 
   const open = async (): Promise<StreamableHTTPServerTransport> => {
     const server = toServer(() => (cancelled += 1));
@@ -90,6 +96,11 @@ export async function openLegacyHttpServer(wish: LegacyHttpServerWish = {}): Pro
     const method = message?.method ?? (verb === 'POST' ? 'response' : verb);
     exchanged.push({ verb, method, headers: request.headers, text, answer });
     for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
+    if (isHanging(method)) {
+      hanging += 1;
+      response.on('close', () => (hanging -= 1));
+      return;
+    }
     if (verb === 'GET') {
       streams.add(response);
       response.on('close', () => streams.delete(response));
@@ -127,6 +138,9 @@ export async function openLegacyHttpServer(wish: LegacyHttpServerWish = {}): Pro
     },
     get streams() {
       return streams.size;
+    },
+    get hanging() {
+      return hanging;
     },
     forget,
     async tell(method) {

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { openPassedSite } from '../../support/aPassedSite.js';
 import { waitUntil } from '../../support/eventually.js';
 import { connectClient } from '../../support/mcpClients.js';
-import { initialize, openEvents, send, textOf } from '../../support/mcpHttp.js';
+import { initialize, openEvents, send, startRequest, textOf } from '../../support/mcpHttp.js';
 import { pauseInstance } from '../../support/universalServer.js';
 
 const paramsOf = (text = '{}') => (JSON.parse(text) as { params: unknown }).params;
@@ -117,6 +117,48 @@ describe('a session that passes', () => {
     await open.ended;
     await waitUntil('the stream is closed', () => site.upstream.streams === 0);
     expect((await client.call('echo')).status).toBe(404);
+  });
+
+  it('A04 ends with its instance what is sent to begin it anew, and sends nothing after that', async () => {
+    let isLost = false;
+    await using site = await openPassedSite({
+      isHanging: (method) => isLost && method === 'initialize',
+    });
+    const client = await initialize(site.url);
+    isLost = true;
+    await site.upstream.forget();
+    const answer = client.call('echo', { text: 'late' });
+    await waitUntil('the session is begun anew', () => site.upstream.hanging === 1);
+    await pauseInstance(site.server, site.alice);
+    expect((await answer).json.error.data.code).toBe('NOT_FOUND');
+    await waitUntil('the upstream is left', () => site.upstream.hanging === 0);
+    expect(site.upstream.exchanged.at(-1)?.method).toBe('initialize');
+  });
+
+  it('A04 ends with its instance a message that has no answer', async () => {
+    const method = 'notifications/roots/list_changed';
+    await using site = await openPassedSite({ isHanging: (one) => one === method });
+    const client = await initialize(site.url);
+    const told = send(site.url, { headers: client.headers, body: { jsonrpc: '2.0', method } });
+    await waitUntil('it arrived', () => site.upstream.hanging === 1);
+    await pauseInstance(site.server, site.alice);
+    expect((await told).status).toBe(404);
+    await waitUntil('the upstream is left', () => site.upstream.hanging === 0);
+  });
+
+  it('R23 does not wait long for a server that takes no cancellation', async () => {
+    const method = 'notifications/cancelled';
+    await using site = await openPassedSite({ isJson: true, isHanging: (one) => one === method });
+    const client = await initialize(site.url);
+    const { request, response } = startRequest(site.url, {
+      headers: client.headers,
+      body: { jsonrpc: '2.0', id: 9, method: 'tools/call', params: { name: 'wait', arguments: {} } },
+    });
+    response.catch(() => undefined);
+    await waitUntil('the call arrived', () => site.upstream.of('tools/call').length === 1);
+    request.destroy();
+    await waitUntil('it is cancelled', () => site.upstream.hanging === 1);
+    await waitUntil('the upstream is left', () => site.upstream.hanging === 0, 10_000);
   });
 
   it('R23 leaves no session upstream of clients that vanished', async () => {

@@ -36,6 +36,18 @@ describe('batches of revision 2025-03-26', () => {
     await server[Symbol.asyncDispose]();
   });
 
+  it('R08 holds no large answers back, and tells them on a stream instead', async () => {
+    const { url } = await server.aUrl();
+    const headers = await open(url);
+    const text = 'x'.repeat(600_000);
+    const body = ['a', 'b', 'c'].map((id) => toCall(id, 'echo', { text }));
+    const answer = await send(url, { headers, body });
+    expect(answer.headers['content-type']).toBe('text/event-stream');
+    expect(answer.events.map(({ id, result }) => [id, result.content[0].text.length])).toEqual(
+      body.map(({ id }) => [id, text.length]),
+    );
+  });
+
   it('U06 answers each request, in an array, and accounts for each call', async () => {
     const { url, id } = await server.aUrl();
     const headers = await open(url);

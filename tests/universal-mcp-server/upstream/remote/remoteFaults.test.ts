@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import type { AppError } from '../../../../backend/src/errors/appError.js';
 import type {
   RawAnswer,
@@ -218,6 +218,15 @@ describe('bytes for the pass-through', () => {
       'Bearer key-of-bob',
       'Bearer second',
     ]);
+  });
+
+  it('R20 hears a renewal that fails even where nobody waits for it', () => {
+    const failed: Promise<never> = Promise.reject(new Error('not renewed'));
+    const heard = jest.spyOn(failed, 'catch');
+    const { upstream } = open({ protocol: 'auto' }, { openValues: () => failed });
+    expect(upstream.raw?.knownEra(anInstance('alice'), 'legacy')).toBeNull();
+    // Without a listener the rejection would end the process, and everybody else's calls with it.
+    expect(heard).toHaveBeenCalledTimes(1);
   });
 
   it('says nothing before it has returned, even where nothing can be sent', async () => {

@@ -8,10 +8,14 @@ import type { ByteListener, ByteReply, Reply } from '../bridge/reply.js';
 import type { JsonRpcResponse } from '../protocol/jsonRpc.js';
 import { createHttpReply, sendJson, streamHeaders, watchReader, type HttpReplyOptions } from './httpReply.js';
 
+/** Of answers that wait for the rest of their batch. */
+const heldCharactersMax = 1024 * 1024;
+
 export class BatchReply implements Reply {
   readonly #reply: Reply;
   readonly #response: ServerResponse;
   readonly #answers: JsonRpcResponse[] = [];
+  #heldCharacters = 0;
   #isStream = false;
 
   constructor(options: HttpReplyOptions) {
@@ -57,8 +61,11 @@ export class BatchReply implements Reply {
   }
 
   finish(answer: JsonRpcResponse): void {
-    if (this.#isStream) this.#reply.send(answer);
-    else this.#answers.push(answer);
+    if (this.#isStream) return this.#reply.send(answer);
+    this.#answers.push(answer);
+    this.#heldCharacters += JSON.stringify(answer).length;
+    // A stream says the same as an array, and holds nothing back.
+    if (this.#heldCharacters > heldCharactersMax) this.beginStream();
   }
 
   openStream(): never {

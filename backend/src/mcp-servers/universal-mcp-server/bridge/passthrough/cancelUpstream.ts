@@ -14,12 +14,12 @@ export function cancelUpstream(
   const params = { requestId, reason: 'The caller gave up.' };
   const body = Buffer.from(JSON.stringify({ jsonrpc: '2.0', method: 'notifications/cancelled', params }));
   const headers = toLegacyHeaders(revision);
-  raw.exchange(
-    instance,
-    { lane: 'call', method: 'POST', body, sessionId: upstream?.id ?? null, headers },
-    deaf,
-  );
+  const done = (): void => clearTimeout(timer);
+  const deaf: RawAnswer = { onHead() {}, onData() {}, onEnd: done, onError: done };
+  const request = { lane: 'call', method: 'POST', body, sessionId: upstream?.id ?? null, headers } as const;
+  const exchange = raw.exchange(instance, request, deaf);
+  // Nobody waits for the answer, so a server that never ends it holds no place among the calls.
+  const timer = setTimeout(() => exchange.abort(), answerMsMax).unref();
 }
 
-/** Hears what nobody waits for. */
-const deaf: RawAnswer = { onHead() {}, onData() {}, onEnd() {}, onError() {} };
+const answerMsMax = 5_000;

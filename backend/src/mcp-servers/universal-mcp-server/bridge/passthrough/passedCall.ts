@@ -26,6 +26,8 @@ export class PassedCall extends AnsweringCall implements Abortable, Asking {
   #body: Buffer;
   /** The upstream's name of the tool, where it is another one. */
   #renamed: string | null = null;
+  /** Ends what is asked about the tool before it may be called. */
+  #checking: AbortController | null = null;
   #isCounted = false;
   #isSettled = false;
   /** What the client was asked and has not answered. */
@@ -105,8 +107,10 @@ export class PassedCall extends AnsweringCall implements Abortable, Asking {
   }
 
   async #checkAnnotations(name: string): Promise<void> {
+    this.#checking = new AbortController();
+    const { signal } = this.#checking;
     try {
-      const isReadOnly = await findOutWhetherReadOnly(this.pass, this.from, this, this.room, name);
+      const isReadOnly = await findOutWhetherReadOnly(this.pass, this.from, this, this.room, name, signal);
       if (this.#isSettled || isReadOnly) return this.join();
     } catch (error) {
       return this.fail(error);
@@ -196,6 +200,7 @@ export class PassedCall extends AnsweringCall implements Abortable, Asking {
 
   protected override fail(error: unknown): void {
     if (this.#isSettled) return;
+    this.#checking?.abort(error);
     this.exchange?.abort();
     this.exchange = null;
     if (error instanceof AppError && error.code === 'AUDIT_UNAVAILABLE')

@@ -6,6 +6,7 @@ import { AppError } from '../../../../errors/appError.js';
 import type { JsonRpcNotification, JsonRpcResponse } from '../../protocol/jsonRpc.js';
 import type { RawHead } from '../../upstream/remote/rawUpstream.js';
 import { CallerGone } from '../callAccount.js';
+import type { Abortable, InstanceRoom } from '../instanceRooms.js';
 import type { ByteReply } from '../reply.js';
 import { succeeded } from './answerFacts.js';
 import type { PassContext, PassedRequest } from './passContext.js';
@@ -14,7 +15,8 @@ import { toPassedFailure } from './passedFailure.js';
 import type { PassedSession } from './passedSession.js';
 import { toLegacyHeaders } from './requestHeaders.js';
 
-export class PassedNotice extends PassedExchange {
+export class PassedNotice extends PassedExchange implements Abortable {
+  readonly #room: InstanceRoom;
   readonly #session: PassedSession;
   readonly #method: string;
   readonly #body: Buffer;
@@ -32,6 +34,7 @@ export class PassedNotice extends PassedExchange {
     reply: ByteReply,
   ) {
     super(pass, from, reply);
+    this.#room = pass.rooms.of(from.instance);
     this.#session = session;
     this.#method = 'method' in message ? message.method : 'response';
     this.#body = body;
@@ -40,12 +43,13 @@ export class PassedNotice extends PassedExchange {
 
   /** Sends it; failures are answers too. Never throws. */
   start(): void {
-    const { rooms, deadlines } = this.pass;
+    const { deadlines } = this.pass;
     try {
-      rooms.of(this.from.instance).limits.takeRequest();
+      this.#room.limits.takeRequest();
       // A session that has yet to be joined, or is to be joined anew, begins without what was said to the one before.
       if (this.#session.upstream === null) return this.reply.sendEmpty(202);
       this.#session.beginCall();
+      this.#room.calls.add(this);
       deadlines.add(this);
       this.reply.listener = this;
       this.intend('legacy', this.#method, undefined);
@@ -96,6 +100,10 @@ export class PassedNotice extends PassedExchange {
     this.fail(new AppError('UPSTREAM_TIMEOUT', 'the upstream takes a message too slowly'));
   }
 
+  abort(reason: Error): void {
+    this.fail(reason);
+  }
+
   protected override fail(error: unknown): void {
     if (this.#isOver) return;
     this.record(error);
@@ -112,6 +120,7 @@ export class PassedNotice extends PassedExchange {
     this.reply.listener = null;
     if (this.deadlineAt === 0) return;
     this.pass.deadlines.remove(this);
+    this.#room.calls.delete(this);
     this.#session.endCall();
   }
 }

@@ -2,6 +2,7 @@
  * A session of a passed client while it is in memory: which session of the upstream it is now, and who waits for it to be
  * renewed. What has to outlive it is in its id and in the journal, so it may leave at any time.
  */
+import { AppError } from '../../../../errors/appError.js';
 import type { SealedInstance } from '../../../../services/instanceResolver.js';
 import type { ClientTerms } from '../../upstream/upstream.js';
 import type { OpenThing } from '../instanceRooms.js';
@@ -35,6 +36,8 @@ export class PassedSession implements OpenThing {
   upstream: UpstreamSession | null;
   /** Under way to a new upstream session; all that wait for it share it. */
   renewal: Promise<void> | null = null;
+  /** Ends the renewal that is under way with what it is made for: the credential, or the session itself. */
+  renewing: AbortController | null = null;
   instance: SealedInstance;
   /** The stream for what belongs to no request. */
   hasStream = false;
@@ -103,6 +106,7 @@ export class PassedSession implements OpenThing {
   }
 
   close(): void {
+    this.renewing?.abort(new AppError('UPSTREAM_FAILED', 'the session ended or its instance changed'));
     for (const stream of Array.from(this.streams)) stream.close();
   }
 

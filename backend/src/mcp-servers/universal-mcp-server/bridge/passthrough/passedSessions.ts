@@ -99,8 +99,8 @@ export function createPassedSessions(
     void endUpstream(session, origin);
   };
 
-  const join = async (session: PassedSession): Promise<void> => {
-    const signal = AbortSignal.timeout(timeoutMs);
+  const join = async (session: PassedSession, ended: AbortSignal): Promise<void> => {
+    const signal = AbortSignal.any([AbortSignal.timeout(timeoutMs), ended]);
     const { protocolVersion, capabilities, clientInfo } = session.client;
     const { instance } = session;
     const revision = revisionOf(instance);
@@ -121,6 +121,7 @@ export function createPassedSessions(
       askForResponse(terms, { jsonrpc: '2.0', id: 'restore', method, params: given }, signal);
     if (logLevel !== null) await send('logging/setLevel', { level: logLevel });
     for (const uri of subscriptions) await send('resources/subscribe', { uri });
+    signal.throwIfAborted();
     session.upstream = { id: sessionId, revision };
     const sealed = sealUpstream(
       kState(),
@@ -177,10 +178,14 @@ export function createPassedSessions(
     },
     renew(session, origin) {
       if (session.renewal !== null) return session.renewal;
-      const renewal = accounted(session, 'initialize', origin, () => join(session)).finally(() => {
+      const renewing = new AbortController();
+      const work = (): Promise<void> => join(session, renewing.signal);
+      const renewal = accounted(session, 'initialize', origin, work).finally(() => {
         session.renewal = null;
+        session.renewing = null;
       });
       session.renewal = renewal;
+      session.renewing = renewing;
       return renewal;
     },
     async end(session, sessionId, origin) {

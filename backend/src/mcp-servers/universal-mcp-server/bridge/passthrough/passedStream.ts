@@ -9,7 +9,7 @@ import type { JsonRpcRequest } from '../../protocol/jsonRpc.js';
 import type { RawHead, RawRequest } from '../../upstream/remote/rawUpstream.js';
 import { CallerGone } from '../callAccount.js';
 import { FrameRelay } from '../frames/frameRelay.js';
-import type { OpenThing } from '../instanceRooms.js';
+import type { InstanceRoom, OpenThing } from '../instanceRooms.js';
 import { isCredentialFailure } from '../missingCredential.js';
 import type { ByteReply } from '../reply.js';
 import { readAnswerFacts, succeeded } from './answerFacts.js';
@@ -35,6 +35,7 @@ export class PassedStream extends PassedExchange implements OpenThing, Closable 
   readonly #source: StreamSource;
   readonly #name: string;
   readonly #method: string;
+  readonly #room: InstanceRoom;
   #relay: FrameRelay | null = null;
   #isOver = false;
   #isRetried = false;
@@ -51,6 +52,7 @@ export class PassedStream extends PassedExchange implements OpenThing, Closable 
     this.#name = `stream/${pass.ctx.newId()}`;
     this.#method = source.session === null ? source.request.method : 'stream/open';
     this.#lastEventId = from.lastEventId;
+    this.#room = pass.rooms.of(from.instance);
   }
 
   /** Asks the upstream for the stream; failures are answers too. Never throws. */
@@ -63,10 +65,10 @@ export class PassedStream extends PassedExchange implements OpenThing, Closable 
   }
 
   #admit(): void {
-    const { ctx, rooms, deadlines } = this.pass;
+    const { ctx, deadlines } = this.pass;
     const { instance } = this.from;
     const { session } = this.#source;
-    const room = rooms.of(instance);
+    const room = this.#room;
     room.limits.takeRequest();
     ctx.noteUse(instance.id);
     if (session?.hasStream === true && this.#lastEventId === undefined) {
@@ -254,12 +256,12 @@ export class PassedStream extends PassedExchange implements OpenThing, Closable 
     this.#isOver = true;
     this.exchange?.abort();
     this.reply.listener = null;
-    const { deadlines, keepAlive, rooms } = this.pass;
+    const { deadlines, keepAlive } = this.pass;
     deadlines.remove(this);
     if (this.#relay !== null) keepAlive.remove(this.#relay);
     const { session } = this.#source;
     if (session === null) {
-      rooms.of(this.from.instance).open.delete(this.#name);
+      this.#room.open.delete(this.#name);
       return;
     }
     session.removeStream(this);

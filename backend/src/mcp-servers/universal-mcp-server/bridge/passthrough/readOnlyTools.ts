@@ -19,6 +19,7 @@ export async function findOutWhetherReadOnly(
   { era, session }: { readonly era: Era; readonly session: PassedSession | null },
   room: InstanceRoom,
   name: string,
+  ended: AbortSignal,
 ): Promise<boolean> {
   if (session !== null && session.upstream === null) await sessions.renew(session, origin);
   const sessionId = session?.upstream?.id ?? null;
@@ -28,5 +29,6 @@ export async function findOutWhetherReadOnly(
     request: (request: JsonRpcRequest, _listener: unknown, signal: AbortSignal) =>
       askForResponse({ raw, instance, sessionId, headers }, request, signal),
   };
-  return await room.isReadOnlyTool(name, connection, AbortSignal.timeout(ctx.definition.limits.timeoutMs));
+  const signal = AbortSignal.any([AbortSignal.timeout(ctx.definition.limits.timeoutMs), ended]);
+  return await room.isReadOnlyTool(name, connection, signal);
 }

@@ -27,7 +27,7 @@ import { withDeadline } from './withDeadline.js';
 /** What is known of a server for one instance: worth keeping between conversations, and nothing of it secret. */
 export interface ModernKnowledge {
   readonly server: ServerTerms;
-  /** By tool name; a tool that is absent has not been listed. */
+  /** By tool name; a tool that is absent wants none, or has not been listed. */
   readonly paramHeaders: Map<string, readonly ParamHeader[]>;
 }
 
@@ -37,6 +37,7 @@ export interface ModernConnection extends UpstreamConnection {
 
 const headerMismatch = -32020;
 const listPagesMax = 50;
+const learnedToolsMax = 2_000;
 
 /** @throws WrongEra; AppError of the exchange; the signal's reason. */
 export async function discover(
@@ -67,8 +68,13 @@ export function connectModern(
 
   const learn = ({ result }: { readonly result: JsonObject }): void => {
     const tools = Array.isArray(result['tools']) ? (result['tools'] as unknown[]) : [];
-    for (const tool of tools.filter(isJsonObject))
-      paramHeaders.set(String(tool['name']), findParamHeaders(tool['inputSchema']));
+    for (const tool of tools.filter(isJsonObject)) {
+      const name = String(tool['name']);
+      const wanted = findParamHeaders(tool['inputSchema']);
+      // Most tools want none; what a server invents anew with each list may not add up.
+      if (wanted.length === 0) paramHeaders.delete(name);
+      else if (paramHeaders.size < learnedToolsMax || paramHeaders.has(name)) paramHeaders.set(name, wanted);
+    }
   };
   const relist = async (meta: unknown, signal: AbortSignal): Promise<void> => {
     paramHeaders.clear();

@@ -61,7 +61,11 @@ export function createRemoteEras(parts: RemoteParts): RemoteEras {
     known(instance, preferred) {
       if (fixed !== null) return fixed.era;
       const values = openValues(instance);
-      if (values instanceof Promise) return null;
+      if (values instanceof Promise) {
+        // A renewal that fails is told to whoever waits for the era; nobody waits here.
+        values.catch(() => undefined);
+        return null;
+      }
       const { key, ask } = questionOf({ instance, values: null }, toTarget(values));
       const verdict = eras.known(key, ask);
       return verdict === null ? null : chooseEra(verdict, preferred);

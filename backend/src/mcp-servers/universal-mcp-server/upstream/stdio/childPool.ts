@@ -172,6 +172,7 @@ export function createChildPool(options: ChildPoolOptions): ChildPool {
 
   const sweep = setInterval(
     () => {
+      for (const key of Array.from(crashes.keys())) if (recentCrashes(key).length === 0) crashes.delete(key);
       for (const entry of Array.from(entries.values())) {
         if (entry.child !== null && entry.child.inFlight > 0) entry.usedAt = now();
         const isDone = now() - entry.usedAt > idleTimeoutMs || now() - entry.startedAt > lifetimeMsMax;
