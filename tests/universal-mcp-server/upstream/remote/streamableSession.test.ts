@@ -157,6 +157,33 @@ describe('U04 a server of the legacy era over Streamable HTTP', () => {
     ]);
   });
 
+  it('R06 never says of a call that was sent that it was not, where its session cannot be begun anew', async () => {
+    let isAway = false;
+    const server = await openLegacyServer({
+      intercept({ text }, response) {
+        if (!text.includes('"echo"')) return false;
+        isAway = true;
+        response.writeHead(404).end();
+        return true;
+      },
+    });
+    opened.push(server);
+    const values = { token: 't', fields: new Map([['token', 't']]) };
+    const openValues = () => {
+      if (isAway) throw new AppError('UPSTREAM_UNREACHABLE', 'refused');
+      return values;
+    };
+    const site = openRemote(aRemoteService(server.url, { protocol: 'legacy' }), { openValues });
+    opened.push(site);
+    const connection = await site.upstream.connect(termsOf('alice'), never);
+    const underWay = failure(call(connection, 'wait'));
+    await waitUntil('the call is under way', () => server.of('tools/call').length === 1);
+    await failure(call(connection, 'echo'));
+    // As UPSTREAM_UNREACHABLE on a lost connection it would be sent a second time.
+    expect((await underWay).code).toBe('UPSTREAM_FAILED');
+    expect(connection.isLost).toBe(true);
+  });
+
   it('ends the session at the server when the conversation is over', async () => {
     const { server, upstream } = await open();
     const connection = await upstream.connect(termsOf('alice'), never);

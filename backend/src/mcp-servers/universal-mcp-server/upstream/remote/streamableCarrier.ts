@@ -2,7 +2,7 @@
  * Carries the messages of one legacy session over Streamable HTTP (MCP 2025-11-25, "Transports"): each request a POST with
  * the answer on it, taken up again where it breaks and the server keeps events ("Resumability and Redelivery").
  */
-import { AppError } from '../../../../errors/appError.js';
+import { AppError, toAppError } from '../../../../errors/appError.js';
 import { isJsonObject, shapeOf, type JsonRpcFailure, type JsonRpcMessage } from '../../protocol/jsonRpc.js';
 import { exchangeMessages, type StreamPlace } from './messageExchange.js';
 import { postHeaders } from './modernHeaders.js';
@@ -83,7 +83,7 @@ export class StreamableCarrier {
       try {
         await this.listen(place, pending, pending.signal);
       } catch (error) {
-        failure = error;
+        failure = toBegun(error);
       }
       attempts = place.lastEventId === from ? attempts + 1 : 0;
     }
@@ -139,6 +139,15 @@ export class StreamableCarrier {
     // How long a tool may say nothing is the caller's to bound.
     return { lane: 'call', method: 'POST', body, sessionId: this.sessionId, headers, quietTimeoutMs: 0 };
   }
+}
+
+/** A request that was sent may have run, whatever keeps its answer away: nobody may take it for one that never left. */
+export function toBegun(error: unknown): AppError {
+  const known = toAppError(error);
+  if (known.code !== 'UPSTREAM_UNREACHABLE') return known;
+  return new AppError('UPSTREAM_FAILED', 'the remote server was lost while it had requests', {
+    cause: error,
+  });
 }
 
 /** Most servers say 404; some say 400 and speak of the session. */

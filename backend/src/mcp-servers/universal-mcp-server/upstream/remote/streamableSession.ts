@@ -3,7 +3,7 @@
  * the server has one. A session that the server has lost is begun anew, with what its conversations had settled, and the
  * request that met the loss is sent once more: the server refused it unread.
  */
-import { AppError, toAppError } from '../../../../errors/appError.js';
+import { AppError } from '../../../../errors/appError.js';
 import { abortable } from '../../protocol/abortable.js';
 import {
   isJsonObject,
@@ -23,7 +23,7 @@ import type { RawHead } from './rawUpstream.js';
 import type { RemoteParts } from './remoteParts.js';
 import { toServerTerms } from './serverTerms.js';
 import { deafListener, SessionRouter, toNobody, type PendingMessage } from './sessionRouter.js';
-import { SessionLost, StreamableCarrier } from './streamableCarrier.js';
+import { SessionLost, StreamableCarrier, toBegun } from './streamableCarrier.js';
 import { withDeadline } from './withDeadline.js';
 
 export class StreamableSession implements SharedRouter {
@@ -162,7 +162,7 @@ export class StreamableSession implements SharedRouter {
     if (lost !== this.#carrier.sessionId || this.isClosed) return Promise.resolve();
     const again = this.#restore()
       .catch(async (error: unknown) => {
-        await this.close(toAppError(error));
+        await this.close(toBegun(error));
         throw error;
       })
       .finally(() => {
