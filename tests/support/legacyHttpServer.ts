@@ -83,7 +83,7 @@ export async function openLegacyHttpServer(wish: LegacyHttpServerWish = {}): Pro
       onsessionclosed: (id) => void transports.delete(id),
       ...(isResumable ? { eventStore: anEventStore() } : {}),
     });
-    await server.connect(transport as Parameters<Server['connect']>[0]);
+    await server.connect(transport);
     return transport;
   };
 
@@ -144,8 +144,7 @@ export async function openLegacyHttpServer(wish: LegacyHttpServerWish = {}): Pro
     },
     forget,
     async tell(method) {
-      for (const { server } of transports.values())
-        await server.notification({ method } as Parameters<Server['notification']>[0]);
+      for (const { server } of transports.values()) await server.notification({ method });
     },
     async [Symbol.asyncDispose]() {
       await forget();

@@ -234,7 +234,7 @@ describe('a call that passes', () => {
       response.writeHead(200, events);
       response.on('close', () => (isBroken = true));
       const more = (): void => {
-        while (!isBroken) {
+        while (!response.destroyed) {
           sent += piece.length;
           if (!response.write(piece)) return void response.once('drain', more);
         }

@@ -159,6 +159,7 @@ describe('a session that passes', () => {
     request.destroy();
     await waitUntil('it is cancelled', () => site.upstream.hanging === 1);
     await waitUntil('the upstream is left', () => site.upstream.hanging === 0, 10_000);
+    expect(site.upstream.of(method)).toHaveLength(1);
   });
 
   it('R23 leaves no session upstream of clients that vanished', async () => {

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { BatchedByteReply } from '../../../backend/src/mcp-servers/universal-mcp-server/downstream/batchReply.js';
 import { callAuditOf } from '../../support/callAudit.js';
 import { aRemoteService } from '../../support/aRemoteUpstream.js';
 import { aHostileService } from '../../support/aStdioService.js';
@@ -46,6 +47,17 @@ describe('batches of revision 2025-03-26', () => {
     expect(answer.events.map(({ id, result }) => [id, result.content[0].text.length])).toEqual(
       body.map(({ id }) => [id, text.length]),
     );
+  });
+
+  it('R07 cuts a batch off whose upstream sent half an answer, and waits for nothing', async () => {
+    let cuts = 0;
+    const batch = { isGone: false, onGone: () => () => undefined, cut: () => (cuts += 1) };
+    const reply = new BatchedByteReply(batch as never);
+    reply.beginJson();
+    reply.write('{"jsonrpc":"2.0","id":1,"resu');
+    reply.end();
+    await reply.done;
+    expect(cuts).toBe(1);
   });
 
   it('U06 answers each request, in an array, and accounts for each call', async () => {

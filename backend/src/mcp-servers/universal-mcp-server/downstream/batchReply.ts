@@ -163,7 +163,12 @@ export class BatchedByteReply implements ByteReply {
 
   #finish(text: string): void {
     this.isFresh = false;
-    this.#batch.finish(JSON.parse(text) as JsonRpcResponse);
+    try {
+      this.#batch.finish(JSON.parse(text) as JsonRpcResponse);
+    } catch {
+      // What came is no JSON: half an answer must not be taken for a whole one.
+      this.#batch.cut();
+    }
     this.#resolve();
   }
 }

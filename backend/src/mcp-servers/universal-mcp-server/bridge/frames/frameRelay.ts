@@ -67,7 +67,15 @@ function toFrame({ event, id, retryMs }: SseFields, data: Buffer | null): Buffer
     (event === null ? '' : `event: ${event}\n`) +
     (id === null ? '' : `id: ${id}\n`) +
     (retryMs === null ? '' : `retry: ${retryMs}\n`);
-  return Buffer.concat([Buffer.from(`${head}data: `), data ?? Buffer.alloc(0), frameEnd]);
+  return Buffer.concat([Buffer.from(`${head}data: `), toDataLines(data ?? Buffer.alloc(0)), frameEnd]);
+}
+
+const lineFeed = 0x0a;
+
+/** Text of several lines is a field for each: a line without a name would be another field, or end the frame. */
+function toDataLines(data: Buffer): Buffer {
+  if (!data.includes(lineFeed)) return data;
+  return Buffer.from(data.toString('latin1').replaceAll('\n', '\ndata: '), 'latin1');
 }
 
 function isJson(data: Buffer): boolean {
