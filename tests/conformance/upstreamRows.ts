@@ -79,7 +79,7 @@ function toConfig(row: UpstreamRow, fixture: RemoteFixture | null) {
 function upstreamOf({ kind, era }: UpstreamRow, fixture: RemoteFixture | null): object {
   if (kind === 'stdio' || fixture === null) {
     return {
-      stdio: { ...fixtureCommand(era), isolation: 'per-instance', maxPerUser: 100, maxProcesses: 200 },
+      stdio: { ...fixtureCommand(era), isolation: 'per-instance', maxPerUser: 20, maxProcesses: 200 },
     };
   }
   return { remote: { url: fixture.url, auth: 'none', egress: { allowPrivate: true } } };
