@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { loadServiceDefinitions } from '../../backend/src/catalog/loadServiceDefinitions.js';
 import type { ServiceDefinition } from '../../backend/src/catalog/serviceDefinition.js';
 import type { SealedInstance } from '../../backend/src/services/instanceResolver.js';
+import { isSameRevision } from '../../backend/src/services/oauth/sameGrant.js';
 import type { CredentialValues } from '../../backend/src/services/credentialValues.js';
 import { createLogger } from '../../backend/src/telemetry/logger.js';
 import { createCircuits } from '../../backend/src/mcp-servers/universal-mcp-server/upstream/circuits.js';
@@ -136,6 +137,7 @@ export function openRemote(
       opened.set(key, values);
       return values;
     },
+    mayGoOn: isSameRevision,
     eras: someEras(),
     circuits: createCircuits(),
     eraKeys: {

@@ -41,6 +41,8 @@ export interface LegacyHttpServer extends AsyncDisposable {
   readonly streams: number;
   /** Requests that are never answered and whose sender waits. */
   readonly hanging: number;
+  /** Lets the calls of the tool `wait` end. */
+  release(): void;
   /** Forgets all sessions, as a restart does. */
   forget(): Promise<void>;
   /** Tells all sessions on their GET streams. */
@@ -71,11 +73,12 @@ export async function openLegacyHttpServer(wish: LegacyHttpServerWish = {}): Pro
   const exchanged: Exchanged[] = [];
   const transports = new Map<string, { transport: StreamableHTTPServerTransport; server: Server }>();
   const streams = new Set<ServerResponse>();
+  const waiting = new Set<() => void>();
   let cancelled = 0;
   let hanging = 0;
 
   const open = async (): Promise<StreamableHTTPServerTransport> => {
-    const server = toServer(() => (cancelled += 1));
+    const server = toServer(() => (cancelled += 1), waiting);
     const transport: StreamableHTTPServerTransport = new StreamableHTTPServerTransport({
       ...(hasSessions ? { sessionIdGenerator: () => randomUUID() } : {}),
       enableJsonResponse: isJson,
@@ -142,6 +145,9 @@ export async function openLegacyHttpServer(wish: LegacyHttpServerWish = {}): Pro
     get hanging() {
       return hanging;
     },
+    release() {
+      for (const end of Array.from(waiting)) end();
+    },
     forget,
     async tell(method) {
       for (const { server } of transports.values()) await server.notification({ method });
@@ -179,7 +185,7 @@ const text = (value: string, more: object = {}) => ({
   ...more,
 });
 
-function toServer(onCancelled: () => void): Server {
+function toServer(onCancelled: () => void, waiting: Set<() => void>): Server {
   const server = new Server(
     { name: 'legacy-upstream', version: '1.2.3' },
     {
@@ -219,7 +225,8 @@ function toServer(onCancelled: () => void): Server {
         }
         return text('done');
       case 'wait':
-        return await new Promise((_resolve, reject) => {
+        return await new Promise((resolve, reject) => {
+          waiting.add(() => resolve(text('released')));
           extra.signal.addEventListener('abort', () => {
             onCancelled();
             reject(new Error('cancelled'));

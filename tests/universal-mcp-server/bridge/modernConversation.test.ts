@@ -14,6 +14,7 @@ import type {
   UpstreamConnection,
 } from '../../../backend/src/mcp-servers/universal-mcp-server/upstream/upstream.js';
 import type { InstanceRoom } from '../../../backend/src/mcp-servers/universal-mcp-server/bridge/instanceRooms.js';
+import { isSameRevision } from '../../../backend/src/services/oauth/sameGrant.js';
 import type { SealedInstance } from '../../../backend/src/services/instanceResolver.js';
 
 const never = new AbortController().signal;
@@ -46,6 +47,7 @@ function anUpstream(attribution: 'exact' | 'none', connectionsMax = Infinity) {
   const ctx = {
     upstream: { connect },
     openValues: () => ({}),
+    mayGoOn: isSameRevision,
     definition: { kind: 'stdio' },
   } as unknown as BridgeContext;
   return { ctx, told, backgrounds, released: () => released };

@@ -19,6 +19,7 @@ import { readInstallKeys } from '../../services/installKeys.js';
 import { createInstanceLookup } from '../../services/instanceLookup.js';
 import { createInstanceResolver } from '../../services/instanceResolver.js';
 import { createInstanceWatch } from '../../services/instanceWatch.js';
+import { createSameGrant, isSameRevision } from '../../services/oauth/sameGrant.js';
 import { createReadiness } from '../../services/readiness.js';
 import { toMissingInstructions } from '../../services/setupInstructions.js';
 import { openVaultGate } from '../../services/vaultKeys.js';
@@ -119,6 +120,9 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
   });
   const eras = createEraRegistry({ service, db: pool, log, now: Date.now });
   const circuits = createCircuits();
+  // A child holds the access token that it was started with; all others open it with each message.
+  const isHeldByChildren = definition.kind === 'stdio' || definition.kind === 'docker';
+  const mayGoOn = isHeldByChildren ? isSameRevision : createSameGrant(definition, opener);
   const kindUpstream = await createUpstream(definition, {
     config,
     log,
@@ -126,6 +130,7 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
     circuits,
     eraKeys: createEraKeys(vault),
     openValues: renewal?.openValues ?? ((instance) => opener.open(instance)),
+    mayGoOn,
     renewal,
     recordState: (note) => void recordState(pool, service, note, log),
   });
@@ -135,6 +140,7 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
     raw: kindUpstream.kind === 'remote' ? kindUpstream.upstream.raw : null,
     gate: createToolGate(definition.toolPolicy),
     openValues: renewal?.openValues ?? ((instance) => opener.open(instance)),
+    mayGoOn,
     watch,
     vault,
     spool: audit.spool,

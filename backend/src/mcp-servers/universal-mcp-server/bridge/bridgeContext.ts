@@ -1,5 +1,6 @@
 import type { ServiceDefinition } from '../../../catalog/serviceDefinition.js';
 import type { InstanceWatch } from '../../../services/instanceWatch.js';
+import type { MayGoOn } from '../../../services/oauth/sameGrant.js';
 import type { SetupInstructions } from '../../../services/setupInstructions.js';
 import type { VaultGate } from '../../../services/vaultKeys.js';
 import type { CallSpool } from '../../../spool/callSpool.js';
@@ -20,6 +21,8 @@ export interface BridgeContext {
   readonly gate: ToolGate;
   /** @throws AppError CREDENTIAL_MISSING, CREDENTIAL_UNREADABLE, SEALED */
   readonly openValues: OpenValues;
+  /** Whether a connection or session upstream outlives a change of its instance. */
+  readonly mayGoOn: MayGoOn;
   readonly watch: InstanceWatch;
   readonly vault: VaultGate;
   readonly spool: Pick<CallSpool, 'intent' | 'outcome' | 'refusal'>;

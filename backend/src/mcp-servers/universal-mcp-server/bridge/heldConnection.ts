@@ -1,9 +1,10 @@
 /**
  * The connection that a conversation holds to its upstream: made when first needed, made anew when it was lost or when
- * the instance's credential changed, with what the conversation had settled restored (spec 04, "Sharing a stdio child",
+ * the instance's credential was replaced, with what the conversation had settled restored (spec 04, "Sharing a stdio child",
  * rule 6). An upstream that needs no connection of its own is joined for each call, so that no credential stays behind.
  */
 import type { SealedInstance } from '../../../services/instanceResolver.js';
+import type { MayGoOn } from '../../../services/oauth/sameGrant.js';
 import { abortable } from '../protocol/abortable.js';
 import type { Era } from '../protocol/revisions.js';
 import type { OpenValues } from '../upstream/remote/rawUpstream.js';
@@ -18,6 +19,7 @@ import type {
 export interface HeldConnectionOptions {
   readonly upstream: Pick<Upstream, 'connect'>;
   readonly openValues: OpenValues;
+  readonly mayGoOn: MayGoOn;
   /** False for upstreams that keep no conversation. */
   readonly isKept: boolean;
   readonly client: ClientTerms;
@@ -55,8 +57,11 @@ export class HeldConnection {
   /** @throws AppError CREDENTIAL_MISSING and what opening the credential or connecting throws; or the signal's reason. */
   async get(instance: SealedInstance, signal: AbortSignal): Promise<UpstreamConnection> {
     const known = this.#instance;
-    if (known !== null && !isSameRevision(known, instance)) this.#drop();
-    if (this.#connection !== null) return this.#connection;
+    if (known !== null && known !== instance && !this.#options.mayGoOn(known, instance)) this.#drop();
+    if (this.#connection !== null) {
+      this.#instance = instance;
+      return this.#connection;
+    }
     if (this.#pending === null) {
       this.#instance = instance;
       const pending = this.#connect(instance);
@@ -109,12 +114,4 @@ export class HeldConnection {
     this.#pending = null;
     connection?.release();
   }
-}
-
-function isSameRevision(one: SealedInstance, other: SealedInstance): boolean {
-  return (
-    one.epoch === other.epoch &&
-    one.credentialRevision === other.credentialRevision &&
-    one.overridesRevision === other.overridesRevision
-  );
 }

@@ -56,6 +56,7 @@ export class LegacySession implements OpenThing {
     this.held = new HeldConnection({
       upstream: ctx.upstream,
       openValues: ctx.openValues,
+      mayGoOn: ctx.mayGoOn,
       isKept: ctx.definition.kind !== 'api',
       client: settled.client,
       sessionId: settled.uuid,

@@ -56,6 +56,7 @@ export class ModernLane {
     this.held = new HeldConnection({
       upstream: ctx.upstream,
       openValues: ctx.openValues,
+      mayGoOn: ctx.mayGoOn,
       isKept: ctx.definition.kind !== 'api',
       ...toUpstreamTerms(capabilities, index),
       preferredEra: 'modern',

@@ -40,6 +40,7 @@ export class PassedListen implements OpenThing, RequestListener {
     this.held = new HeldConnection({
       upstream: ctx.upstream,
       openValues: ctx.openValues,
+      mayGoOn: ctx.mayGoOn,
       isKept: true,
       ...joining,
       preferredEra: 'modern',

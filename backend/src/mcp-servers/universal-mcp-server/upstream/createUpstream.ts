@@ -13,6 +13,7 @@ import type { StateNote } from './stateNotes.js';
 import type { Circuits } from './circuits.js';
 import type { EraKeys } from './eraKeys.js';
 import type { EraRegistry } from './eraRegistry.js';
+import type { MayGoOn } from '../../../services/oauth/sameGrant.js';
 import type { OpenValues } from './remote/rawUpstream.js';
 import type { RemoteUpstream } from './remote/remoteUpstream.js';
 import type { StdioUpstream } from './stdio/stdioUpstream.js';
@@ -34,6 +35,8 @@ export interface CreateUpstreamOptions {
   readonly circuits: Circuits;
   /** @throws AppError CREDENTIAL_MISSING, CREDENTIAL_UNREADABLE, SEALED */
   readonly openValues: OpenValues;
+  /** Whether what is open for an instance may go on as it is now. */
+  readonly mayGoOn: MayGoOn;
   /** Null where no credential can be renewed without its owner. */
   readonly renewal: CredentialRenewal | null;
 }
@@ -41,7 +44,7 @@ export interface CreateUpstreamOptions {
 /** @throws AppError CONFIG_INVALID for a kind that has no upstream yet. */
 export async function createUpstream(
   definition: ServiceDefinition,
-  { config, log, recordState, renewal, eras, eraKeys, circuits, openValues }: CreateUpstreamOptions,
+  { config, log, recordState, renewal, eras, eraKeys, circuits, openValues, mayGoOn }: CreateUpstreamOptions,
 ): Promise<KindUpstream> {
   const { paths, projectRoot, publicUrl, service } = config;
   switch (definition.kind) {
@@ -70,7 +73,7 @@ export async function createUpstream(
     case 'sse':
     case 'streamable-http': {
       const { createRemoteUpstream } = await import('./remote/remoteUpstream.js');
-      const options = { definition, openValues, eras, eraKeys, circuits, recordState, renewal, log };
+      const options = { definition, openValues, mayGoOn, eras, eraKeys, circuits, recordState, renewal, log };
       return { kind: 'remote', upstream: createRemoteUpstream(options) };
     }
     case 'docker':

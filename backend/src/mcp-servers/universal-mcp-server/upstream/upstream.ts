@@ -21,7 +21,7 @@ export interface ClientTerms {
 }
 
 export interface ConnectionTerms {
-  /** Whose conversation it is. Nothing is ever shared between two instances, nor two credential revisions. */
+  /** Whose conversation it is. Nothing is ever shared between two instances, nor two credentials. */
   readonly instance: ResolvedInstance;
   /** The credential and settings, opened for this use; an upstream keeps no copy longer than it needs one. */
   readonly values: CredentialValues;
@@ -107,7 +107,8 @@ export interface Upstream extends AsyncDisposable {
   probe(terms: ConnectionTerms, signal: AbortSignal): Promise<ProbeOutcome>;
   /**
    * Closes what is held for an instance under another revision than it has now; all of it when it is void (`now` null):
-   * revoked or paused. What was started for the revision of now goes on.
+   * revoked or paused. What was started for the revision of now goes on, and where the credential is opened with each
+   * message, so does what was started for an access token that was merely renewed.
    */
   forget(instanceId: string, now: ResolvedInstance | null): void;
 }

@@ -4,6 +4,7 @@
  */
 import { AppError } from '../../../../errors/appError.js';
 import type { SealedInstance } from '../../../../services/instanceResolver.js';
+import type { MayGoOn } from '../../../../services/oauth/sameGrant.js';
 import type { ClientTerms } from '../../upstream/upstream.js';
 import type { OpenThing } from '../instanceRooms.js';
 import type { SettledSession, UpstreamSession } from '../sessionIds.js';
@@ -47,13 +48,20 @@ export class PassedSession implements OpenThing {
   #callsUnderWay = 0;
   #usedAt = performance.now();
   #hadStream = false;
+  readonly #mayGoOn: MayGoOn;
   readonly #onExpiry: (session: PassedSession) => void;
 
-  constructor(instance: SealedInstance, settled: SettledSession, onExpiry: (session: PassedSession) => void) {
+  constructor(
+    instance: SealedInstance,
+    settled: SettledSession,
+    mayGoOn: MayGoOn,
+    onExpiry: (session: PassedSession) => void,
+  ) {
     this.instance = instance;
     this.uuid = settled.uuid;
     this.client = settled.client;
     this.upstream = settled.upstream?.revision === revisionOf(instance) ? settled.upstream : null;
+    this.#mayGoOn = mayGoOn;
     this.#onExpiry = onExpiry;
   }
 
@@ -66,10 +74,7 @@ export class PassedSession implements OpenThing {
   }
 
   touch(instance: SealedInstance): void {
-    if (this.instance !== instance) {
-      this.instance = instance;
-      if (this.upstream?.revision !== revisionOf(instance)) this.upstream = null;
-    }
+    if (this.instance !== instance) this.#become(instance, this.#mayGoOn(this.instance, instance));
     this.#usedAt = performance.now();
   }
 
@@ -100,9 +105,9 @@ export class PassedSession implements OpenThing {
   /** Another credential is another account upstream: its session and its streams end with the old one. */
   onInstanceChange(now: SealedInstance | null): void {
     if (now === null) return this.close();
-    if (this.upstream !== null && this.upstream.revision !== revisionOf(now)) this.upstream = null;
-    if (revisionOf(this.instance) !== revisionOf(now) || this.instance.epoch !== now.epoch) this.close();
-    this.instance = now;
+    const goesOn = this.#mayGoOn(this.instance, now);
+    this.#become(now, goesOn);
+    if (!goesOn) this.close();
   }
 
   close(): void {
@@ -112,6 +117,13 @@ export class PassedSession implements OpenThing {
 
   expire(): void {
     this.#onExpiry(this);
+  }
+
+  #become(now: SealedInstance, goesOn: boolean): void {
+    const isOurs = goesOn && this.upstream?.revision === revisionOf(this.instance);
+    this.instance = now;
+    if (this.upstream === null || this.upstream.revision === revisionOf(now)) return;
+    this.upstream = isOurs ? { ...this.upstream, revision: revisionOf(now) } : null;
   }
 }
 

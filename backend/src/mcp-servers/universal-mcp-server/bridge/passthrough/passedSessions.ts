@@ -157,7 +157,12 @@ export function createPassedSessions(
           ? settled.upstream
           : openUpstream(kState(), settled.uuid, renewed, bindingOf(instance));
       const { upstream: _opened, ...rest } = settled;
-      const session = new PassedSession(instance, upstream == null ? rest : { ...rest, upstream }, onExpiry);
+      const session = new PassedSession(
+        instance,
+        upstream == null ? rest : { ...rest, upstream },
+        ctx.mayGoOn,
+        onExpiry,
+      );
       if (expired.delete(settled.uuid)) session.upstream = null;
       room.open.set(sessionId, session);
       return session;
@@ -173,7 +178,7 @@ export function createPassedSessions(
         ...(upstreamId === undefined ? {} : { upstream: { id: upstreamId, revision: revisionOf(instance) } }),
       };
       const sessionId = sealSession(kState(), settled, bindingOf(instance), ctx.randomBytes);
-      rooms.of(instance).open.set(sessionId, new PassedSession(instance, settled, onExpiry));
+      rooms.of(instance).open.set(sessionId, new PassedSession(instance, settled, ctx.mayGoOn, onExpiry));
       return sessionId;
     },
     renew(session, origin) {

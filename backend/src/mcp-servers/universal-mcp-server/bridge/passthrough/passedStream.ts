@@ -17,7 +17,7 @@ import { isSessionLost } from './lostSession.js';
 import type { PassContext, PassedRequest } from './passContext.js';
 import { PassedExchange } from './passedExchange.js';
 import { answerWithout, toPassedFailure, unusable } from './passedFailure.js';
-import { revisionOf, type Closable, type PassedSession } from './passedSession.js';
+import { type Closable, type PassedSession } from './passedSession.js';
 import { toModernHeaders, toStreamHeaders } from './requestHeaders.js';
 import { withPrivateScope } from './shownAnswer.js';
 
@@ -203,9 +203,7 @@ export class PassedStream extends PassedExchange implements OpenThing, Closable 
   }
 
   onInstanceChange(now: SealedInstance | null): void {
-    const { instance } = this.from;
-    if (now === null || now.epoch !== instance.epoch || revisionOf(now) !== revisionOf(instance))
-      this.close();
+    if (now === null || !this.pass.ctx.mayGoOn(this.from.instance, now)) this.close();
   }
 
   /** Ends it on both sides; a client opens it again, where it may. */

@@ -16,9 +16,12 @@ import type { RemoteParts } from './remoteParts.js';
 import type { RemoteTarget } from './remoteTarget.js';
 import { isPlainStatus, toStatusError } from './statusErrors.js';
 
-/** Whose message it is: an instance whose credential is opened for each, or one with values that stand for it. */
+/**
+ * Whose message it is: an instance whose credential is opened for each, or one with values that stand for it. What lives
+ * longer than a message is given its instance anew (`goOnAs`).
+ */
 export type MessageOwner =
-  | { readonly instance: SealedInstance; readonly values: null }
+  | { instance: SealedInstance; readonly values: null }
   | { readonly instance: ResolvedInstance; readonly values: CredentialValues };
 
 /** A message to the server's one place, or to the place that it named for messages (HTTP+SSE). */

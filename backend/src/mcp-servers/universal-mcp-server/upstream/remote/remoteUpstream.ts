@@ -1,7 +1,7 @@
 /**
  * Kinds `streamable-http` and `sse`: MCP servers at a URL (rows U03, U04, U08). Which era is spoken follows the client
- * where the server speaks both; who shares a session with it is decided here: never two instances nor two credential
- * revisions, and within an instance only where the file says so and nobody can be asked anything by the server.
+ * where the server speaks both; who shares a session with it is decided here: never two instances nor two
+ * credentials (an access token that was renewed is the same one), and within an instance only where the file says so and nobody can be asked anything by the server.
  */
 import { readFileSync } from 'node:fs';
 import { LRUCache } from 'lru-cache';
@@ -9,8 +9,7 @@ import type { ServiceDefinition } from '../../../../catalog/serviceDefinition.js
 import { createEgressStreams } from '../../../../egress/egressStream.js';
 import type { ResolveHost } from '../../../../egress/guardedConnector.js';
 import { AppError } from '../../../../errors/appError.js';
-import type { SealedInstance } from '../../../../services/instanceResolver.js';
-import type { ResolvedInstance } from '../../../../services/resolvedInstance.js';
+import type { MayGoOn } from '../../../../services/oauth/sameGrant.js';
 import type { Logger } from '../../../../telemetry/logger.js';
 import { createCredentialRecheck, saysForbiddenOnly } from '../credentialRecheck.js';
 import type { CredentialRenewal } from '../credentialRenewal.js';
@@ -30,6 +29,7 @@ import type {
   UpstreamConnection,
 } from '../upstream.js';
 import { connectModern, discover, type ModernConnection, type ModernKnowledge } from './modernConnection.js';
+import { goOnAs, ownerOf } from './messageOwners.js';
 import { ownTerms } from './ownTerms.js';
 import { createRawUpstream } from './createRawUpstream.js';
 import type { MessageOwner } from './rawCall.js';
@@ -46,6 +46,7 @@ export interface RemoteUpstreamOptions {
   /** Of kind `streamable-http` or `sse`. */
   readonly definition: ServiceDefinition;
   readonly openValues: OpenValues;
+  readonly mayGoOn: MayGoOn;
   readonly eras: EraRegistry;
   readonly eraKeys: EraKeys;
   readonly circuits: Circuits;
@@ -99,32 +100,32 @@ export function createRemoteUpstream(options: RemoteUpstreamOptions): RemoteUpst
   const eras = createRemoteEras(parts);
   const sessions = new SessionPool(remote.session === 'per-instance');
   const knowledge = new LRUCache<string, ModernKnowledge>({ max: 5_000, ttl: knowledgeMs });
-  const modern = new Map<ModernConnection, ResolvedInstance>();
+  const modern = new Map<ModernConnection, MessageOwner>();
 
   const open = async (
     spoken: SpokenEra,
-    { instance, client }: Pick<ConnectionTerms, 'instance' | 'client'>,
+    { client }: Pick<ConnectionTerms, 'client'>,
     owner: MessageOwner,
     signal: AbortSignal,
   ): Promise<UpstreamConnection> => {
     if (spoken.era === 'modern') {
-      const key = toRevision(instance);
+      const key = toRevision(owner.instance);
       const known = knowledge.get(key) ?? (await discover(parts, owner, signal));
       knowledge.set(key, known);
       const connection = connectModern(parts, owner, known, () => void modern.delete(connection));
-      modern.set(connection, instance);
+      modern.set(connection, owner);
       return connection;
     }
     const Session = spoken.transport === 'sse' ? SseSession : StreamableSession;
     const begin = (terms: ClientTerms, until: AbortSignal): Promise<RemoteSession> =>
       Session.begin(parts, owner, terms, until);
-    const { session, leave } = await sessions.join({ instance, client, begin }, signal);
+    const { session, leave } = await sessions.join({ owner, client, begin }, signal);
     return connectSession(session, leave);
   };
 
   /** What the registry remembers may be of yesterday: a server that speaks otherwise now is asked anew, once. */
   const openInEra = async (
-    terms: Pick<ConnectionTerms, 'instance' | 'client' | 'preferredEra'>,
+    terms: Pick<ConnectionTerms, 'client' | 'preferredEra'>,
     owner: MessageOwner,
     signal: AbortSignal,
   ): Promise<UpstreamConnection> => {
@@ -148,9 +149,11 @@ export function createRemoteUpstream(options: RemoteUpstreamOptions): RemoteUpst
     },
     forget(instanceId, now) {
       const reason = new AppError('UPSTREAM_FAILED', 'the instance changed or was revoked');
-      sessions.end((instance) => isOther(instance, instanceId, now), reason);
-      for (const [connection, instance] of Array.from(modern))
-        if (isOther(instance, instanceId, now)) connection.close(reason);
+      sessions.forget(instanceId, now, options.mayGoOn, reason);
+      for (const [connection, owner] of Array.from(modern)) {
+        if (owner.instance.id !== instanceId || goOnAs(owner, now, options.mayGoOn)) continue;
+        connection.close(reason);
+      }
       for (const key of Array.from(knowledge.keys()))
         if (key.startsWith(instanceId) && (now === null || key !== toRevision(now))) knowledge.delete(key);
     },
@@ -214,15 +217,6 @@ async function probeOnce(
   }
 }
 
-/** A conversation opens its credential for each message; what was opened for a probe is used as it is. */
-function ownerOf({ instance, values }: Pick<ConnectionTerms, 'instance' | 'values'>): MessageOwner {
-  return isSealed(instance) ? { instance, values: null } : { instance, values };
-}
-
-function isSealed(instance: ResolvedInstance): instance is SealedInstance {
-  return 'dataKeys' in instance;
-}
-
 function readCa(path: string): string {
   try {
     return readFileSync(path, 'utf8');
@@ -230,7 +224,3 @@ function readCa(path: string): string {
     throw new AppError('CONFIG_INVALID', `remote.tls.caFile cannot be read`, { cause: error });
   }
 }
-
-/** Whether something of that instance is of another revision than it has now. */
-const isOther = (one: ResolvedInstance, instanceId: string, now: ResolvedInstance | null): boolean =>
-  one.id === instanceId && (now === null || toRevision(one) !== toRevision(now));

@@ -4,11 +4,14 @@
  * a while after the last one left.
  */
 import { AppError } from '../../../../errors/appError.js';
+import type { MayGoOn } from '../../../../services/oauth/sameGrant.js';
 import type { ResolvedInstance } from '../../../../services/resolvedInstance.js';
 import { abortable } from '../../protocol/abortable.js';
 import type { SharedRouter } from '../stdio/childConnection.js';
 import type { ClientTerms, ServerTerms } from '../upstream.js';
+import { goOnAs } from './messageOwners.js';
 import { ownTerms } from './ownTerms.js';
+import type { MessageOwner } from './rawCall.js';
 
 export interface RemoteSession extends SharedRouter {
   readonly server: ServerTerms;
@@ -19,8 +22,9 @@ export interface RemoteSession extends SharedRouter {
 }
 
 export interface JoinTerms {
-  readonly instance: ResolvedInstance;
+  readonly owner: MessageOwner;
   readonly client: ClientTerms;
+  /** Speaks for `owner`, as it is then, with each message. */
   readonly begin: (client: ClientTerms, signal: AbortSignal) => Promise<RemoteSession>;
 }
 
@@ -31,7 +35,9 @@ export interface JoinedSession {
 }
 
 interface Held {
-  readonly instance: ResolvedInstance;
+  readonly owner: MessageOwner;
+  /** Null for one that nobody may join. */
+  key: string | null;
   readonly controller: AbortController;
   readonly started: Promise<RemoteSession>;
   session: RemoteSession | null;
@@ -63,7 +69,7 @@ export class SessionPool {
 
   async join(terms: JoinTerms, signal: AbortSignal): Promise<JoinedSession> {
     const isShared = this.#isSharing && !canBeAsked(terms.client);
-    const key = isShared ? toRevision(terms.instance) : null;
+    const key = isShared ? toRevision(terms.owner.instance) : null;
     const known = key === null ? undefined : this.#shared.get(key);
     const isUsable =
       known !== undefined && known.session?.isClosed !== true && !known.controller.signal.aborted;
@@ -93,26 +99,30 @@ export class SessionPool {
     }
   }
 
-  /** Ends the sessions of the instances that fit. */
-  end(fits: (instance: ResolvedInstance) => boolean, reason: AppError): void {
-    for (const held of Array.from(this.#all)) if (fits(held.instance)) this.#end(held, reason);
+  /** Ends the sessions of an instance that may not go on as it is now; the others speak for it as it is now. */
+  forget(instanceId: string, now: ResolvedInstance | null, mayGoOn: MayGoOn, reason: AppError): void {
+    for (const held of Array.from(this.#all)) {
+      if (held.owner.instance.id !== instanceId) continue;
+      if (goOnAs(held.owner, now, mayGoOn)) this.#share(held);
+      else this.#end(held, reason);
+    }
   }
 
   /** Ends them all. Resolves when the servers were told, or could not be. */
   async close(reason: AppError): Promise<void> {
-    this.end(() => true, reason);
+    for (const held of Array.from(this.#all)) this.#end(held, reason);
     await Promise.all(this.#ending);
   }
 
-  #start({ instance, client, begin }: JoinTerms, key: string | null): Held {
+  #start({ owner, client, begin }: JoinTerms, key: string | null): Held {
     const controller = new AbortController();
     const started = begin(key === null ? client : ownTerms, controller.signal);
-    const held: Held = { instance, controller, started, session: null, users: 0, idle: null };
+    const held: Held = { owner, key, controller, started, session: null, users: 0, idle: null };
     this.#all.add(held);
     if (key !== null) this.#shared.set(key, held);
     const drop = (): void => {
       this.#all.delete(held);
-      if (key !== null && this.#shared.get(key) === held) this.#shared.delete(key);
+      if (held.key !== null && this.#shared.get(held.key) === held) this.#shared.delete(held.key);
     };
     controller.signal.addEventListener('abort', drop, { once: true });
     started.then(
@@ -123,6 +133,15 @@ export class SessionPool {
       () => drop(),
     );
     return held;
+  }
+
+  /** Lets whoever comes with the instance as it is now join the session. */
+  #share(held: Held): void {
+    const key = toRevision(held.owner.instance);
+    if (held.key === null || held.key === key) return;
+    if (this.#shared.get(held.key) === held) this.#shared.delete(held.key);
+    held.key = key;
+    if (!this.#shared.has(key)) this.#shared.set(key, held);
   }
 
   #end(held: Held, reason: AppError): void {
