@@ -20,7 +20,7 @@ export function findLockDifferences(folder) {
       const [asked, kept] = [manifest[kind]?.[name], locked[kind]?.[name]];
       if (asked !== kept)
         found.push(`${folder}: ${kind} ${name} is ${asked} in package.json, ${kept} in the lock`);
-      if (kind !== 'engines' && asked !== undefined && !/^\d/.test(asked)) {
+      if (kind !== 'engines' && asked !== undefined && !/^(?:npm:@?[^@]+@)?\d/.test(asked)) {
         found.push(`${folder}: ${kind} ${name} ${asked} is a range; pin one release`);
       }
     }

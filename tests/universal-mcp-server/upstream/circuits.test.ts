@@ -21,8 +21,11 @@ beforeEach(() => {
 /** The library settles a result some microtasks later; a real request takes longer than that. */
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
+/** An instance of a user of the same name, or `user/label` for one of several. */
+const of = (instance: string) => ({ id: instance, userId: instance.split('/')[0] ?? '' });
+
 async function send(instance: string, how: PassageEnd, origin = host): Promise<void> {
-  circuits.enter(origin, instance).end(how);
+  circuits.enter(origin, of(instance)).end(how);
   await settled();
 }
 
@@ -33,7 +36,7 @@ async function sendMany(times: number, instance: string, how: PassageEnd): Promi
 function refusal(instance: string, origin = host): AppError | null {
   try {
     // Without an end: a trial that is begun by looking would stay under way.
-    circuits.enter(origin, instance).end('abandoned');
+    circuits.enter(origin, of(instance)).end('abandoned');
     return null;
   } catch (error) {
     return error as AppError;
@@ -66,7 +69,7 @@ describe('the circuit of an instance', () => {
   it('lets one request try after its pause; a good one closes it', async () => {
     await sendMany(5, 'alice', 'failed');
     clock += 5_000;
-    const trial = circuits.enter(host, 'alice');
+    const trial = circuits.enter(host, of('alice'));
     expect(refusal('alice')).toMatchObject({ code: 'SERVICE_UNAVAILABLE' });
     trial.end('answered');
     await settled();
@@ -101,7 +104,7 @@ describe('the circuit of an instance', () => {
   });
 
   it('hears late results of requests that left before it opened without harm', async () => {
-    const late = Array.from({ length: 5 }, () => circuits.enter(host, 'alice'));
+    const late = Array.from({ length: 5 }, () => circuits.enter(host, of('alice')));
     await sendMany(5, 'alice', 'failed');
     for (const passage of late) passage.end('failed');
     await settled();
@@ -131,14 +134,21 @@ describe('the circuit of a host', () => {
     expect(refusal('bob')).toBeNull();
   });
 
-  it('opens when two instances meet ten faults in a row, and closes for both with one good trial', async () => {
+  it('stays closed for others while one user meets faults with several instances, however many', async () => {
+    for (let i = 0; i < 15; i++) await send(`mallory/${i}`, 'failed');
+    expect(refusal('alice')).toBeNull();
+    await send('bob', 'failed');
+    expect(refusal('alice')).not.toBeNull();
+  });
+
+  it('opens when two users meet ten faults in a row, and closes for both with one good trial', async () => {
     for (let i = 0; i < 5; i++) {
       await send('alice', 'failed');
       await send('bob', 'failed');
     }
     expect(refusal('carol')).toMatchObject({ code: 'SERVICE_UNAVAILABLE' });
     clock += 5_000;
-    const trial = circuits.enter(host, 'carol');
+    const trial = circuits.enter(host, of('carol'));
     expect(refusal('dave')).toMatchObject({ code: 'SERVICE_UNAVAILABLE' });
     trial.end('answered');
     await settled();

@@ -19,6 +19,9 @@ await runProgram('universal-mcp-server', async () => {
   const definition = loadService(config, name);
   const log = createLogger({ level: config.logLevel, program: `mcp-${name}`, service: name });
 
+  // One promise that nobody looked after must not end the calls of all the others; it is a mistake of ours to be mended.
+  process.on('unhandledRejection', (error) => log.error('a promise was left to itself', { error }));
+
   let drain: Drain | null = null;
   const service = await createServiceProcess({
     config,

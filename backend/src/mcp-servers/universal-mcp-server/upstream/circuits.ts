@@ -10,6 +10,7 @@ import { ConsecutiveBreaker } from 'cockatiel';
 import { LRUCache } from 'lru-cache';
 import { AnswerTooLarge } from '../../../egress/decodeBody.js';
 import { AppError } from '../../../errors/appError.js';
+import type { ResolvedInstance } from '../../../services/resolvedInstance.js';
 import { Circuit, type CircuitRule } from './circuit.js';
 
 /** How a request came out, as far as the circuit asks. */
@@ -32,7 +33,7 @@ export interface Circuits {
    * Asked before each request leaves.
    * @throws AppError SERVICE_UNAVAILABLE with the time until a trial, when the circuit of the host or the instance is open
    */
-  enter(origin: string, instanceId: string): Passage;
+  enter(origin: string, of: Pick<ResolvedInstance, 'id' | 'userId'>): Passage;
   /** Circuits that let nothing through now. */
   readonly openCount: number;
 }
@@ -42,7 +43,7 @@ export interface CircuitLimits {
   readonly instanceFaults: number;
   /** Consecutive connections to a host that failed. */
   readonly hostUnreachable: number;
-  /** Consecutive faults of a host, of any kind, over at least two instances. */
+  /** Consecutive faults of a host, of any kind, over at least two users: nobody closes a host to others alone. */
   readonly hostFaults: number;
   readonly pauseMs: number;
   readonly pauseMsMax: number;
@@ -90,14 +91,14 @@ export function createCircuits({
     for (const [id, own] of Array.from(instances.entries())) if (own.origin === origin) instances.delete(id);
   };
 
-  const onHostFault = (origin: string, instanceId: string, how: 'unreachable' | 'failed'): void => {
+  const onHostFault = (origin: string, userId: string, how: 'unreachable' | 'failed'): void => {
     let host = hosts.get(origin);
     if (host === undefined) {
       const rule = new HostRule(limits);
       host = { rule, circuit: new Circuit({ rule, pauseMs, pauseMsMax, now }) };
       hosts.set(origin, host);
     }
-    host.rule.note(how, instanceId);
+    host.rule.note(how, userId);
     host.circuit.record('failed');
   };
 
@@ -113,7 +114,7 @@ export function createCircuits({
   };
 
   return {
-    enter(origin, instanceId) {
+    enter(origin, { id: instanceId, userId }) {
       const host = hosts.get(origin)?.circuit;
       const own = instances.get(instanceId)?.circuit;
       if (host !== undefined) refuseWhileOpen(host, 'host');
@@ -132,7 +133,7 @@ export function createCircuits({
           hostTrial?.endTrial(how === 'unreachable' ? 'failed' : how);
           if (how === 'abandoned') return;
           if (how === 'answered') return onAnswered(origin, instanceId, hostTrial);
-          if (hostTrial === null) onHostFault(origin, instanceId, how);
+          if (hostTrial === null) onHostFault(origin, userId, how);
           if (ownTrial === null && how === 'failed') onOwnFault(origin, instanceId);
         },
       };
@@ -166,10 +167,10 @@ function refuseWhileOpen({ waitMs }: Circuit, whose: 'host' | 'instance'): void 
   });
 }
 
-/** Faults that only one instance meets are that instance's; a host that takes no connection is down for all. */
+/** Faults that only one user meets are that user's; a host that takes no connection is down for all. */
 class HostRule implements CircuitRule {
   readonly #limits: CircuitLimits;
-  readonly #instances = new Set<string>();
+  readonly #users = new Set<string>();
   #unreachable = 0;
   #faults = 0;
 
@@ -177,20 +178,20 @@ class HostRule implements CircuitRule {
     this.#limits = limits;
   }
 
-  note(how: 'unreachable' | 'failed', instanceId: string): void {
+  note(how: 'unreachable' | 'failed', userId: string): void {
     this.#unreachable = how === 'unreachable' ? this.#unreachable + 1 : 0;
     this.#faults += 1;
-    if (this.#instances.size < 2) this.#instances.add(instanceId);
+    if (this.#users.size < 2) this.#users.add(userId);
   }
 
   success(): void {
     this.#unreachable = 0;
     this.#faults = 0;
-    this.#instances.clear();
+    this.#users.clear();
   }
 
   failure(): boolean {
     const { hostUnreachable, hostFaults } = this.#limits;
-    return this.#unreachable >= hostUnreachable || (this.#faults >= hostFaults && this.#instances.size >= 2);
+    return this.#unreachable >= hostUnreachable || (this.#faults >= hostFaults && this.#users.size >= 2);
   }
 }

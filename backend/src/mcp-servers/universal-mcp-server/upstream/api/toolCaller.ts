@@ -56,11 +56,11 @@ export function createToolCaller(options: {
   const sendOnce = async (
     plan: ToolPlan,
     request: OutgoingRequest,
-    instanceId: string,
+    instance: ResolvedInstance,
     leftMs: number,
     signal: AbortSignal,
   ): Promise<EgressResponse> => {
-    const passage = circuits.enter(request.destination.origin, instanceId);
+    const passage = circuits.enter(request.destination.origin, instance);
     try {
       takeRequest();
       const bounds = { maxBytes, totalTimeoutMs: leftMs };
@@ -76,14 +76,14 @@ export function createToolCaller(options: {
   const exchange = async (
     plan: ToolPlan,
     request: OutgoingRequest,
-    instanceId: string,
+    instance: ResolvedInstance,
     signal: AbortSignal,
   ): Promise<ToolOutcome> => {
     const { reader, pages } = plan.works();
     const deadline = performance.now() + plan.timeoutMs;
     const send = (one: OutgoingRequest): Promise<EgressResponse> =>
       sendWithRetries(
-        (leftMs) => sendOnce(plan, one, instanceId, leftMs, signal),
+        (leftMs) => sendOnce(plan, one, instance, leftMs, signal),
         plan.isRepeatable ? retry : once,
         { budget, deadline, signal },
       );
@@ -120,7 +120,7 @@ export function createToolCaller(options: {
       }
       throw error;
     }
-    let outcome = await settle(await exchange(plan, request, instance.id, signal), terms, signal);
+    let outcome = await settle(await exchange(plan, request, instance, signal), terms, signal);
     let used = values;
     if (outcome.kind === 'credentialRefused' && renewal !== null) {
       // A request that was refused for its credential was not carried out, so that it may be sent again, once.
@@ -128,7 +128,7 @@ export function createToolCaller(options: {
       if (fresh !== null) {
         signal.throwIfAborted();
         used = fresh;
-        const again = await exchange(plan, build(checked.given, fresh), instance.id, signal);
+        const again = await exchange(plan, build(checked.given, fresh), instance, signal);
         outcome = await settle(again, { instance, values: fresh }, signal);
       }
     }

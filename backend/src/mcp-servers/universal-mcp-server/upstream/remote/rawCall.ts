@@ -152,7 +152,7 @@ export class RawCall implements EgressReceiver, RawExchange, RawHead {
     const { timeoutMs, maxResponseBytes } = definition.limits;
     this.#values = values;
     this.#target = target;
-    this.#passage = circuits.enter(target.destination.origin, this.#instance.id);
+    this.#passage = circuits.enter(target.destination.origin, this.#instance);
     this.#sentAt = performance.now();
     this.#exchange = streams.open(
       {
