@@ -9,6 +9,7 @@
 import { Server as NetServer } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Server, ServerResponse } from 'node:http';
+import { UnderWay } from './underWay.js';
 
 export interface DrainOptions {
   readonly server: Server;
@@ -42,10 +43,11 @@ export interface Drain {
 /** How long the end of a stream may take to reach a slow reader, and the last connections to end. */
 const streamEndMs = 1_000;
 const lookMs = 25;
+const inFlightPlace = Symbol('in flight');
 
 export function createDrain(options: DrainOptions): Drain {
   const { server, deadlineMs = 25_000, lingerMs = 5_500 } = options;
-  const inFlight = new Set<ServerResponse>();
+  const inFlight = new UnderWay<ServerResponse>(inFlightPlace);
   const streams = new Set<ServerResponse>();
   let isDraining = false;
   let onIdle: (() => void) | null = null;

@@ -81,13 +81,16 @@ interface Written extends WrittenFile {
 
 /** Above this many records that wait for the database with the disk full, no further call is made. */
 const backlogMax = 5_000;
+/** Calls after which a fresh Map of the open ones is begun. */
+const endedMax = 256;
 
 /** Opens a spool; its first file is begun with the first record. */
 export function openCallSpool(options: CallSpoolOptions): CallSpool {
   const { dir, service, newId, fileBytesMax = 8 * 1024 * 1024, durability = 'spool' } = options;
   const { createFile = createAppendFile, onDiskFailure = () => undefined } = options;
   const origin = processMark();
-  const open = new Map<string, OpenCall>();
+  let open = new Map<string, OpenCall>();
+  let ended = 0;
   const written: Written[] = [];
   let current: Written | null = null;
   let fileNumber = 0;
@@ -190,8 +193,18 @@ export function openCallSpool(options: CallSpoolOptions): CallSpool {
     planFlush();
   };
 
+  /**
+   * A Map that is filled and emptied for ever keeps what stood in it from being collected young, since V8 links its tables
+   * to each other; a fresh one now and then breaks the chain (`lifecycle/underWay.ts`).
+   */
+  const forgetCall = (callId: string): void => {
+    open.delete(callId);
+    ended += 1;
+    if (ended % endedMax === 0) open = new Map(open);
+  };
+
   const refuseCall = (call: OpenCall, intent: CallIntent): void => {
-    open.delete(call.callId);
+    forgetCall(call.callId);
     const outcome = { callId: call.callId, outcome: 'refused', errorCode: 'AUDIT_UNAVAILABLE' } as const;
     if (direct.length < backlogMax) closeCall(call, outcome, intent);
   };
@@ -215,7 +228,7 @@ export function openCallSpool(options: CallSpoolOptions): CallSpool {
       }
       direct.keep(earlier);
       if (direct.length >= backlogMax) {
-        open.delete(call.callId);
+        forgetCall(call.callId);
         throw new AppError('AUDIT_UNAVAILABLE', 'too many audit records wait for the database');
       }
       return direct.take(line).catch((error: unknown) => {
@@ -226,7 +239,7 @@ export function openCallSpool(options: CallSpoolOptions): CallSpool {
     outcome(outcome) {
       const call = open.get(outcome.callId);
       if (call === undefined) return;
-      open.delete(outcome.callId);
+      forgetCall(outcome.callId);
       closeCall(call, outcome);
     },
     refusal(intent, outcome) {

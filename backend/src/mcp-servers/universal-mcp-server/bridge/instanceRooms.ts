@@ -3,6 +3,7 @@
  * within 2 s of the instance being revoked, paused or rotated (A04, A05), and when nobody has used it for a while.
  */
 import { AppError } from '../../../errors/appError.js';
+import { UnderWay } from '../../../lifecycle/underWay.js';
 import type { SealedInstance } from '../../../services/instanceResolver.js';
 import { toEnvelope } from '../protocol/envelope.js';
 import { createRequestBucket, defaultBurst, type RequestBucket } from '../upstream/requestBucket.js';
@@ -30,9 +31,11 @@ export interface Abortable {
   abort(reason: Error): void;
 }
 
+const callPlace = Symbol('call');
+
 export class InstanceRoom {
   readonly limits: InstanceLimits;
-  readonly calls = new Set<Abortable>();
+  readonly calls = new UnderWay<Abortable>(callPlace);
   /** By the name under which it is found again. */
   readonly open = new Map<string, OpenThing>();
   usedAt = performance.now();
@@ -81,7 +84,7 @@ export class InstanceRoom {
   }
 
   abortCalls(reason: AppError): void {
-    for (const controller of this.calls) controller.abort(reason);
+    for (const call of this.calls) call.abort(reason);
   }
 }
 

@@ -1,7 +1,6 @@
-/**
- * One deadline for many calls that all may take equally long: the oldest comes first, so a single timer does for all of
- * them, and a call costs an entry in a set.
- */
+/** One deadline for many calls that all may take equally long: a single timer does for all of them. */
+import { UnderWay } from '../../../../lifecycle/underWay.js';
+
 export interface Expiring {
   /** Of the monotonic clock, in ms. */
   deadlineAt: number;
@@ -13,21 +12,25 @@ export interface Deadlines extends Disposable {
   remove(call: Expiring): void;
 }
 
+const place = Symbol('deadline');
+
 export function createDeadlines(timeoutMs: number): Deadlines {
-  const calls = new Set<Expiring>();
+  const calls = new UnderWay<Expiring>(place);
   let timer: NodeJS.Timeout | undefined;
 
   const expire = (): void => {
     timer = undefined;
     const now = performance.now();
+    let next = Infinity;
     for (const call of calls) {
       if (call.deadlineAt > now) {
-        timer = setTimeout(expire, Math.ceil(call.deadlineAt - now)).unref();
-        return;
+        next = Math.min(next, call.deadlineAt);
+        continue;
       }
       calls.delete(call);
       call.onDeadline();
     }
+    if (next < Infinity) timer ??= setTimeout(expire, Math.ceil(next - now)).unref();
   };
 
   return {
@@ -39,7 +42,7 @@ export function createDeadlines(timeoutMs: number): Deadlines {
     remove: (call) => void calls.delete(call),
     [Symbol.dispose]() {
       clearTimeout(timer);
-      calls.clear();
+      for (const call of calls) calls.delete(call);
     },
   };
 }

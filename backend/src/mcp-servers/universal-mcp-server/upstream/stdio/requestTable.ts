@@ -65,8 +65,12 @@ export class PendingRequest {
   }
 }
 
+/** Requests after which a fresh Map of the others is begun. */
+const settledMax = 256;
+
 export class RequestTable {
-  readonly #pending = new Map<number, PendingRequest>();
+  #pending = new Map<number, PendingRequest>();
+  #settled = 0;
   readonly #pipe: PipeWriter;
   readonly #max: number;
   #lastNumber = 0;
@@ -136,6 +140,9 @@ export class RequestTable {
     const entry = this.get(number);
     if (entry === undefined) return undefined;
     this.#pending.delete(entry.number);
+    this.#settled += 1;
+    // A Map that is filled and emptied for ever keeps what stood in it from being collected young (`lifecycle/underWay.ts`).
+    if (this.#settled % settledMax === 0) this.#pending = new Map(this.#pending);
     entry.signal.removeEventListener('abort', entry);
     return entry;
   }
