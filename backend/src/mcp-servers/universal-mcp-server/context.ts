@@ -41,6 +41,7 @@ import { createToolGate } from './bridge/toolPolicy.js';
 import { createMcpEndpoint } from './downstream/mcpEndpoint.js';
 import { createOperations } from './downstream/operations.js';
 import { createProbeEndpoint } from './downstream/probeEndpoint.js';
+import { createRequestTurns } from './downstream/requestTurns.js';
 import { createServiceHandler } from './downstream/serviceHandler.js';
 import { createSseTransport } from './downstream/sseTransport.js';
 import { createStrangerLimits } from './downstream/strangerLimits.js';
@@ -171,6 +172,7 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
     resolver,
     guard: hostGuard(config),
     strangers: createStrangerLimits(),
+    turns: createRequestTurns(),
     clientAddress: clientAddressReader({ frontKey, trustProxy: config.trustProxy }),
     allowedOrigins: config.allowedOrigins,
     answerOperation: createOperations({

@@ -3,7 +3,7 @@
  * there is told here, in one form (07, "404u").
  */
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
-import { AppError } from '../../../errors/appError.js';
+import { AppError, toAppError } from '../../../errors/appError.js';
 import type { HostGuard } from '../../../lifecycle/hostGuard.js';
 import type { InstanceResolver, SealedInstance } from '../../../services/instanceResolver.js';
 import type { BridgeContext, RequestOrigin } from '../bridge/bridgeContext.js';
@@ -14,6 +14,7 @@ import type { AnswerMcp } from './mcpEndpoint.js';
 import { answerNotFound } from './notFound.js';
 import { sendProblem, type AnswerOperation } from './operations.js';
 import type { AnswerInternal } from './probeEndpoint.js';
+import type { RequestTurns } from './requestTurns.js';
 import type { AnswerRest } from './restRoute.js';
 import type { AnswerSse } from './sseTransport.js';
 import type { Attempt, StrangerLimits } from './strangerLimits.js';
@@ -23,6 +24,7 @@ export interface ServiceHandlerOptions {
   readonly resolver: Pick<InstanceResolver, 'resolve'>;
   readonly guard: HostGuard;
   readonly strangers: StrangerLimits;
+  readonly turns: RequestTurns;
   readonly clientAddress: (request: IncomingMessage) => string | null;
   /** Origins whose pages may read the answers. */
   readonly allowedOrigins: readonly string[];
@@ -86,6 +88,12 @@ export function createServiceHandler(options: ServiceHandlerOptions): RequestLis
         : answerNotFound(response);
     }
     strangers.noteKnown(address ?? '', path.instanceId, attempt);
+    const turn = takeTurn(instance, arrivedAt, response, isRest);
+    if (turn === 'refused') return;
+    if (turn !== null) {
+      await turn;
+      if (response.destroyed) return;
+    }
     const [transport] = path.tail;
     if (transport === 'sse' || transport === 'message') {
       const from = { instance, origin, path: `/${path.instanceId}/${service}`, query: path.query };
@@ -118,6 +126,23 @@ export function createServiceHandler(options: ServiceHandlerOptions): RequestLis
         if (isRest) sendProblem(response, resolution.error);
         else sendFailure(response, resolution.error, ctx.log);
         return undefined;
+    }
+  };
+
+  /** The user's turn; `refused` when there is none to wait for and the caller was told. */
+  const takeTurn = (
+    { userId }: SealedInstance,
+    arrivedAt: number,
+    response: ServerResponse,
+    isRest: boolean,
+  ): Promise<void> | null | 'refused' => {
+    try {
+      return options.turns.take(userId, arrivedAt);
+    } catch (error) {
+      ctx.metrics.rateLimited('waiting').inc();
+      if (isRest) sendProblem(response, toAppError(error));
+      else sendFailure(response, error, ctx.log);
+      return 'refused';
     }
   };
 

@@ -24,6 +24,7 @@ import {
 import { createAnswerCache } from './answerCache.js';
 import type { CredentialRenewal } from '../credentialRenewal.js';
 import { createStateNotes, type StateNote } from '../stateNotes.js';
+import { createFairPlaces } from '../fairPlaces.js';
 import { createToolCaller, type CallTerms, type CallTool } from './toolCaller.js';
 import { toCallToolResult, type OutcomeContext } from './toolOutcome.js';
 import { toToolPlan } from './toolPlan.js';
@@ -85,6 +86,7 @@ export async function createApiUpstream(options: ApiUpstreamOptions): Promise<Ap
     definition,
     retry: api.retry,
     egress,
+    places: createFairPlaces({ places: api.connections }),
     answers,
     circuits: options.circuits,
     notes: createStateNotes(recordState),

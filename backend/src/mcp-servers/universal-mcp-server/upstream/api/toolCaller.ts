@@ -11,6 +11,7 @@ import type { ResolvedInstance } from '../../../../services/resolvedInstance.js'
 import { toAnswerKey, type AnswerCache } from './answerCache.js';
 import type { OutgoingRequest } from './requestPlan.js';
 import { toAnswerEnd, toPassageEnd, type Circuits } from '../circuits.js';
+import type { FairPlaces } from '../fairPlaces.js';
 import { createRequestBudget } from '../requestBudget.js';
 import { createRetryBudget, sendWithRetries } from './retryPolicy.js';
 import type { ToolOutcome } from './toolOutcome.js';
@@ -39,6 +40,8 @@ export function createToolCaller(options: {
   readonly definition: Pick<ServiceDefinition, 'limits'>;
   readonly retry: NonNullable<ServiceDefinition['api']>['retry'];
   readonly egress: Pick<EgressClient, 'send'>;
+  /** At the pooled connections. */
+  readonly places: FairPlaces;
   readonly answers: AnswerCache;
   readonly circuits: Circuits;
   readonly notes: StateNotes;
@@ -47,19 +50,13 @@ export function createToolCaller(options: {
   /** Asks the service whether the credential still works; null for services whose 401 says so by itself. */
   readonly isStillAccepted: ((terms: CallTerms, signal: AbortSignal) => Promise<boolean>) | null;
 }): CallTool {
-  const { definition, retry, egress, answers, circuits, notes, renewal, isStillAccepted } = options;
+  const { definition, retry, egress, places, answers, circuits, notes, renewal, isStillAccepted } = options;
   const maxBytes = definition.limits.maxResponseBytes;
   const budget = createRetryBudget();
   const takeRequest = createRequestBudget(definition.limits);
   const once = { ...retry, attempts: 1 };
 
-  const sendOnce = async (
-    plan: ToolPlan,
-    request: OutgoingRequest,
-    instance: ResolvedInstance,
-    leftMs: number,
-    signal: AbortSignal,
-  ): Promise<EgressResponse> => {
+  const sendFromPlace: typeof sendOnce = async (plan, request, instance, leftMs, signal) => {
     const passage = circuits.enter(request.destination.origin, instance);
     try {
       takeRequest();
@@ -70,6 +67,22 @@ export function createToolCaller(options: {
     } catch (error) {
       passage.end(toPassageEnd(error));
       throw error;
+    }
+  };
+
+  const sendOnce = async (
+    plan: ToolPlan,
+    request: OutgoingRequest,
+    instance: ResolvedInstance,
+    leftMs: number,
+    signal: AbortSignal,
+  ): Promise<EgressResponse> => {
+    const place = places.enter(instance.userId, signal);
+    if (place !== null) await place;
+    try {
+      return await sendFromPlace(plan, request, instance, leftMs, signal);
+    } finally {
+      places.leave(instance.userId);
     }
   };
 
