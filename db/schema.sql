@@ -346,6 +346,43 @@ $$;
 
 ALTER FUNCTION portolan.has_admin() OWNER TO portolan_owner;
 
+CREATE FUNCTION portolan.lease_daily_calls(p_instance_id uuid, p_service text, p_limit integer, p_user_limit integer, p_wanted integer) RETURNS TABLE(day date, granted integer, day_left_ms integer)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+declare
+  at timestamp := clock_timestamp() at time zone 'UTC';
+  owner_id uuid;
+  of_instance bigint;
+  of_user bigint;
+  remaining bigint;
+begin
+  day := at::date;
+  granted := 0;
+  day_left_ms := ceil(extract(epoch from (at::date + 1)::timestamp - at) * 1000);
+  select i.user_id into owner_id from instances i
+  where i.id = p_instance_id and i.service = p_service and i.deleted_at is null;
+  if owner_id is null then
+    return next;
+    return;
+  end if;
+  -- One lease of a user and service at a time, so that two cannot both see what is left.
+  perform pg_advisory_xact_lock(hashtext('portolan.daily_calls'), hashtext(owner_id::text || p_service));
+  select coalesce(sum(d.leased) filter (where d.instance_id = p_instance_id), 0), coalesce(sum(d.leased), 0)
+  into of_instance, of_user
+  from daily_calls d where d.user_id = owner_id and d.service = p_service and d.day = lease_daily_calls.day;
+  remaining := least(p_limit - of_instance, p_user_limit - of_user);
+  if remaining > 0 then
+    granted := least(p_wanted, greatest(1, remaining / 4), remaining);
+    insert into daily_calls as d (instance_id, day, user_id, service, leased)
+    values (p_instance_id, lease_daily_calls.day, owner_id, p_service, granted)
+    on conflict (instance_id, day) do update set leased = d.leased + excluded.leased;
+  end if;
+  return next;
+end $$;
+
+ALTER FUNCTION portolan.lease_daily_calls(p_instance_id uuid, p_service text, p_limit integer, p_user_limit integer, p_wanted integer) OWNER TO portolan_owner;
+
 CREATE FUNCTION portolan.mark_instances_used(p_ids uuid[], p_at timestamp with time zone[]) RETURNS void
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'portolan', 'pg_temp'
@@ -454,6 +491,20 @@ begin
 end $$;
 
 ALTER FUNCTION portolan.publish_service_health() OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.purge_daily_calls() RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+declare
+  purged bigint;
+begin
+  delete from daily_calls d where d.day < (now() at time zone 'UTC')::date - 30;
+  get diagnostics purged = row_count;
+  return purged;
+end $$;
+
+ALTER FUNCTION portolan.purge_daily_calls() OWNER TO portolan_owner;
 
 CREATE FUNCTION portolan.purge_expired() RETURNS TABLE(kind text, purged bigint)
     LANGUAGE plpgsql SECURITY DEFINER
@@ -662,6 +713,16 @@ begin
 end $$;
 
 ALTER FUNCTION portolan.resolve_instance_by_id(p_id uuid, p_service text, p_staged boolean) OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.return_daily_calls(p_instance_id uuid, p_service text, p_day date, p_unspent integer) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+  update daily_calls d set leased = d.leased - least(d.leased, greatest(p_unspent, 0))
+  where d.instance_id = p_instance_id and d.service = p_service and d.day = p_day
+$$;
+
+ALTER FUNCTION portolan.return_daily_calls(p_instance_id uuid, p_service text, p_day date, p_unspent integer) OWNER TO portolan_owner;
 
 CREATE FUNCTION portolan.ring_heartbeat(p_process_id text, p_program text, p_fingerprint text, p_primary_kek_id text) RETURNS void
     LANGUAGE sql SECURITY DEFINER
@@ -906,6 +967,8 @@ CREATE TABLE portolan.audit_calls_default (
     CONSTRAINT audit_calls_phase_check CHECK ((phase = ANY (ARRAY['intent'::text, 'outcome'::text])))
 );
 
+ALTER TABLE ONLY portolan.audit_calls_default FORCE ROW LEVEL SECURITY;
+
 ALTER TABLE portolan.audit_calls_default OWNER TO portolan_owner;
 
 CREATE TABLE portolan.audit_events (
@@ -955,7 +1018,24 @@ CREATE TABLE portolan.audit_events_default (
     CONSTRAINT audit_events_outcome_check CHECK ((outcome = ANY (ARRAY['success'::text, 'denied'::text, 'failure'::text])))
 );
 
+ALTER TABLE ONLY portolan.audit_events_default FORCE ROW LEVEL SECURITY;
+
 ALTER TABLE portolan.audit_events_default OWNER TO portolan_owner;
+
+CREATE TABLE portolan.daily_calls (
+    instance_id uuid NOT NULL,
+    day date NOT NULL,
+    user_id uuid NOT NULL,
+    service text NOT NULL,
+    leased integer NOT NULL,
+    CONSTRAINT daily_calls_leased_check CHECK ((leased >= 0))
+);
+
+ALTER TABLE ONLY portolan.daily_calls FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.daily_calls OWNER TO portolan_owner;
+
+COMMENT ON TABLE portolan.daily_calls IS 'How many calls of a day were leased to service processes, for each instance.';
 
 CREATE TABLE portolan.data_keys (
     id uuid NOT NULL,
@@ -1005,6 +1085,8 @@ CREATE TABLE portolan.install (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT install_is_only_check CHECK (is_only)
 );
+
+ALTER TABLE ONLY portolan.install FORCE ROW LEVEL SECURITY;
 
 ALTER TABLE portolan.install OWNER TO portolan_owner;
 
@@ -1085,6 +1167,8 @@ CREATE TABLE portolan.kek_usage (
     wraps bigint NOT NULL
 );
 
+ALTER TABLE ONLY portolan.kek_usage FORCE ROW LEVEL SECURITY;
+
 ALTER TABLE portolan.kek_usage OWNER TO portolan_owner;
 
 COMMENT ON TABLE portolan.kek_usage IS 'How often each KEK wrapped a key, ever; kept by triggers.';
@@ -1123,6 +1207,8 @@ CREATE TABLE portolan.migrations (
     name character varying(255) NOT NULL,
     run_on timestamp without time zone NOT NULL
 );
+
+ALTER TABLE ONLY portolan.migrations FORCE ROW LEVEL SECURITY;
 
 ALTER TABLE portolan.migrations OWNER TO portolan_owner;
 
@@ -1210,6 +1296,8 @@ CREATE UNLOGGED TABLE portolan.rate_limits (
     expire bigint
 );
 
+ALTER TABLE ONLY portolan.rate_limits FORCE ROW LEVEL SECURITY;
+
 ALTER TABLE portolan.rate_limits OWNER TO portolan_owner;
 
 CREATE TABLE portolan.refresh_tokens (
@@ -1235,6 +1323,8 @@ CREATE TABLE portolan.ring_heartbeats (
     seen_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+ALTER TABLE ONLY portolan.ring_heartbeats FORCE ROW LEVEL SECURITY;
+
 ALTER TABLE portolan.ring_heartbeats OWNER TO portolan_owner;
 
 COMMENT ON TABLE portolan.ring_heartbeats IS 'Which key ring each live process holds; a rotation waits until all hold the new KEK.';
@@ -1252,6 +1342,8 @@ CREATE TABLE portolan.service_health (
     CONSTRAINT service_health_state_check CHECK ((state = ANY (ARRAY['PENDING'::text, 'CREATING'::text, 'STARTING'::text, 'RUNNING'::text, 'STOPPING'::text, 'STOPPED'::text, 'FAILED'::text])))
 );
 
+ALTER TABLE ONLY portolan.service_health FORCE ROW LEVEL SECURITY;
+
 ALTER TABLE portolan.service_health OWNER TO portolan_owner;
 
 CREATE TABLE portolan.service_health_changes (
@@ -1263,6 +1355,8 @@ CREATE TABLE portolan.service_health_changes (
     reason text,
     occurred_at timestamp with time zone DEFAULT now() NOT NULL
 );
+
+ALTER TABLE ONLY portolan.service_health_changes FORCE ROW LEVEL SECURITY;
 
 ALTER TABLE portolan.service_health_changes OWNER TO portolan_owner;
 
@@ -1282,6 +1376,8 @@ CREATE TABLE portolan.spool_positions (
     updated_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+ALTER TABLE ONLY portolan.spool_positions FORCE ROW LEVEL SECURITY;
+
 ALTER TABLE portolan.spool_positions OWNER TO portolan_owner;
 
 COMMENT ON TABLE portolan.spool_positions IS 'How far each spool of call records was shipped, in bytes.';
@@ -1294,6 +1390,8 @@ CREATE TABLE portolan.system_keys (
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT system_keys_name_check CHECK ((name = ANY (ARRAY['lookup'::text, 'audit'::text, 'state'::text])))
 );
+
+ALTER TABLE ONLY portolan.system_keys FORCE ROW LEVEL SECURITY;
 
 ALTER TABLE portolan.system_keys OWNER TO portolan_owner;
 
@@ -1339,6 +1437,9 @@ ALTER TABLE ONLY portolan.audit_events
 
 ALTER TABLE ONLY portolan.audit_events_default
     ADD CONSTRAINT audit_events_default_pkey PRIMARY KEY (occurred_at, id);
+
+ALTER TABLE ONLY portolan.daily_calls
+    ADD CONSTRAINT daily_calls_pkey PRIMARY KEY (instance_id, day);
 
 ALTER TABLE ONLY portolan.data_keys
     ADD CONSTRAINT data_keys_pkey PRIMARY KEY (id);
@@ -1436,6 +1537,10 @@ CREATE INDEX audit_events_of_subject ON ONLY portolan.audit_events USING btree (
 
 CREATE INDEX audit_events_default_subject_user_id_occurred_at_idx ON portolan.audit_events_default USING btree (subject_user_id, occurred_at);
 
+CREATE INDEX daily_calls_by_day ON portolan.daily_calls USING btree (day);
+
+CREATE INDEX daily_calls_of_user ON portolan.daily_calls USING btree (user_id, service, day);
+
 CREATE INDEX data_keys_by_kek ON portolan.data_keys USING btree (kek_id, id);
 
 CREATE INDEX data_keys_of_user ON portolan.data_keys USING btree (user_id, created_at);
@@ -1519,6 +1624,12 @@ CREATE TRIGGER publish_service_health AFTER UPDATE ON portolan.service_health FO
 ALTER TABLE ONLY portolan.api_keys
     ADD CONSTRAINT api_keys_user_id_fkey FOREIGN KEY (user_id) REFERENCES portolan.users(id);
 
+ALTER TABLE ONLY portolan.daily_calls
+    ADD CONSTRAINT daily_calls_instance_id_fkey FOREIGN KEY (instance_id) REFERENCES portolan.instances(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY portolan.daily_calls
+    ADD CONSTRAINT daily_calls_user_id_fkey FOREIGN KEY (user_id) REFERENCES portolan.users(id);
+
 ALTER TABLE ONLY portolan.data_keys
     ADD CONSTRAINT data_keys_user_id_fkey FOREIGN KEY (user_id) REFERENCES portolan.users(id);
 
@@ -1560,17 +1671,27 @@ ALTER TABLE ONLY portolan.service_settings
 
 CREATE POLICY api_add ON portolan.audit_events FOR INSERT TO portolan_api WITH CHECK (((actor_kind <> 'user'::text) OR (actor_id = ( SELECT portolan.app_user_id() AS app_user_id))));
 
+CREATE POLICY api_add ON portolan.data_keys FOR INSERT TO portolan_api WITH CHECK (((user_id = ( SELECT portolan.app_user_id() AS app_user_id)) OR (( SELECT portolan.app_scope() AS app_scope) = 'admin'::text) OR ((user_id IS NULL) AND (( SELECT portolan.app_user_id() AS app_user_id) IS NULL))));
+
 CREATE POLICY api_admin ON portolan.invites TO portolan_api USING ((( SELECT portolan.app_scope() AS app_scope) = 'admin'::text)) WITH CHECK ((( SELECT portolan.app_scope() AS app_scope) = 'admin'::text));
 
 CREATE POLICY api_admin ON portolan.service_settings TO portolan_api USING ((( SELECT portolan.app_scope() AS app_scope) = 'admin'::text)) WITH CHECK ((( SELECT portolan.app_scope() AS app_scope) = 'admin'::text));
 
+CREATE POLICY api_all ON portolan.install TO portolan_api USING (true) WITH CHECK (true);
+
 CREATE POLICY api_all ON portolan.oauth_clients TO portolan_api USING (true) WITH CHECK (true);
+
+CREATE POLICY api_all ON portolan.rate_limits TO portolan_api USING (true) WITH CHECK (true);
+
+CREATE POLICY api_all ON portolan.system_keys TO portolan_api USING (true) WITH CHECK (true);
+
+CREATE POLICY api_change ON portolan.data_keys FOR UPDATE TO portolan_api USING (((user_id = ( SELECT portolan.app_user_id() AS app_user_id)) OR (( SELECT portolan.app_scope() AS app_scope) = 'admin'::text))) WITH CHECK (((user_id = ( SELECT portolan.app_user_id() AS app_user_id)) OR (( SELECT portolan.app_scope() AS app_scope) = 'admin'::text)));
 
 ALTER TABLE portolan.api_keys ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY api_own ON portolan.api_keys TO portolan_api USING (((user_id = ( SELECT portolan.app_user_id() AS app_user_id)) OR (( SELECT portolan.app_scope() AS app_scope) = 'admin'::text))) WITH CHECK (((user_id = ( SELECT portolan.app_user_id() AS app_user_id)) OR (( SELECT portolan.app_scope() AS app_scope) = 'admin'::text)));
 
-CREATE POLICY api_own ON portolan.data_keys TO portolan_api USING (((user_id IS NULL) OR (user_id = ( SELECT portolan.app_user_id() AS app_user_id)) OR (( SELECT portolan.app_scope() AS app_scope) = 'admin'::text))) WITH CHECK (((user_id IS NULL) OR (user_id = ( SELECT portolan.app_user_id() AS app_user_id)) OR (( SELECT portolan.app_scope() AS app_scope) = 'admin'::text)));
+CREATE POLICY api_own ON portolan.daily_calls FOR SELECT TO portolan_api USING ((user_id = ( SELECT portolan.app_user_id() AS app_user_id)));
 
 CREATE POLICY api_own ON portolan.instances TO portolan_api USING (((user_id = ( SELECT portolan.app_user_id() AS app_user_id)) OR (( SELECT portolan.app_scope() AS app_scope) = 'admin'::text))) WITH CHECK (((user_id = ( SELECT portolan.app_user_id() AS app_user_id)) OR (( SELECT portolan.app_scope() AS app_scope) = 'admin'::text)));
 
@@ -1588,15 +1709,37 @@ CREATE POLICY api_read ON portolan.audit_calls FOR SELECT TO portolan_api USING 
 
 CREATE POLICY api_read ON portolan.audit_events FOR SELECT TO portolan_api USING (((( SELECT portolan.app_scope() AS app_scope) = ANY (ARRAY['admin'::text, 'auditor'::text])) OR (subject_user_id = ( SELECT portolan.app_user_id() AS app_user_id)) OR (actor_id = ( SELECT portolan.app_user_id() AS app_user_id))));
 
+CREATE POLICY api_read ON portolan.data_keys FOR SELECT TO portolan_api USING (((user_id IS NULL) OR (user_id = ( SELECT portolan.app_user_id() AS app_user_id)) OR (( SELECT portolan.app_scope() AS app_scope) = 'admin'::text)));
+
+CREATE POLICY api_read ON portolan.kek_usage FOR SELECT TO portolan_api USING (true);
+
+CREATE POLICY api_read ON portolan.ring_heartbeats FOR SELECT TO portolan_api USING (true);
+
+CREATE POLICY api_read ON portolan.service_health FOR SELECT TO portolan_api USING (true);
+
+CREATE POLICY api_read ON portolan.service_health_changes FOR SELECT TO portolan_api USING (true);
+
 CREATE POLICY api_read ON portolan.service_settings FOR SELECT TO portolan_api USING (true);
+
+CREATE POLICY api_read ON portolan.spool_positions FOR SELECT TO portolan_api USING (true);
+
+CREATE POLICY api_shred ON portolan.data_keys FOR DELETE TO portolan_api USING (((user_id = ( SELECT portolan.app_user_id() AS app_user_id)) OR (( SELECT portolan.app_scope() AS app_scope) = 'admin'::text)));
 
 ALTER TABLE portolan.audit_calls ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE portolan.audit_calls_default ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE portolan.audit_events ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.audit_events_default ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.daily_calls ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE portolan.data_keys ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE portolan.era_verdicts ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.install ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE portolan.instances ENABLE ROW LEVEL SECURITY;
 
@@ -1606,9 +1749,27 @@ CREATE POLICY jobs_add ON portolan.audit_events FOR INSERT TO portolan_jobs WITH
 
 CREATE POLICY jobs_all ON portolan.data_keys TO portolan_jobs USING (true) WITH CHECK (true);
 
+CREATE POLICY jobs_all ON portolan.service_health TO portolan_jobs USING (true) WITH CHECK (true);
+
+CREATE POLICY jobs_all ON portolan.system_keys TO portolan_jobs USING (true) WITH CHECK (true);
+
+CREATE POLICY jobs_read ON portolan.install FOR SELECT TO portolan_jobs USING (true);
+
+CREATE POLICY jobs_read ON portolan.kek_usage FOR SELECT TO portolan_jobs USING (true);
+
+CREATE POLICY jobs_read ON portolan.ring_heartbeats FOR SELECT TO portolan_jobs USING (true);
+
+CREATE POLICY jobs_read ON portolan.service_health_changes FOR SELECT TO portolan_jobs USING (true);
+
+CREATE POLICY jobs_read ON portolan.spool_positions FOR SELECT TO portolan_jobs USING (true);
+
+ALTER TABLE portolan.kek_usage ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE portolan.last_known_lists ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE portolan.login_sessions ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.migrations ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE portolan.oauth_clients ENABLE ROW LEVEL SECURITY;
 
@@ -1620,19 +1781,31 @@ CREATE POLICY owner_all ON portolan.api_keys TO portolan_owner USING (true) WITH
 
 CREATE POLICY owner_all ON portolan.audit_calls TO portolan_owner USING (true) WITH CHECK (true);
 
+CREATE POLICY owner_all ON portolan.audit_calls_default TO portolan_owner USING (true) WITH CHECK (true);
+
 CREATE POLICY owner_all ON portolan.audit_events TO portolan_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner_all ON portolan.audit_events_default TO portolan_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner_all ON portolan.daily_calls TO portolan_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner_all ON portolan.data_keys TO portolan_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner_all ON portolan.era_verdicts TO portolan_owner USING (true) WITH CHECK (true);
 
+CREATE POLICY owner_all ON portolan.install TO portolan_owner USING (true) WITH CHECK (true);
+
 CREATE POLICY owner_all ON portolan.instances TO portolan_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner_all ON portolan.invites TO portolan_owner USING (true) WITH CHECK (true);
 
+CREATE POLICY owner_all ON portolan.kek_usage TO portolan_owner USING (true) WITH CHECK (true);
+
 CREATE POLICY owner_all ON portolan.last_known_lists TO portolan_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner_all ON portolan.login_sessions TO portolan_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner_all ON portolan.migrations TO portolan_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner_all ON portolan.oauth_clients TO portolan_owner USING (true) WITH CHECK (true);
 
@@ -1640,15 +1813,39 @@ CREATE POLICY owner_all ON portolan.oauth_renewals TO portolan_owner USING (true
 
 CREATE POLICY owner_all ON portolan.oauth_sign_ins TO portolan_owner USING (true) WITH CHECK (true);
 
+CREATE POLICY owner_all ON portolan.rate_limits TO portolan_owner USING (true) WITH CHECK (true);
+
 CREATE POLICY owner_all ON portolan.refresh_tokens TO portolan_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner_all ON portolan.ring_heartbeats TO portolan_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner_all ON portolan.service_health TO portolan_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner_all ON portolan.service_health_changes TO portolan_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner_all ON portolan.service_settings TO portolan_owner USING (true) WITH CHECK (true);
 
+CREATE POLICY owner_all ON portolan.spool_positions TO portolan_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner_all ON portolan.system_keys TO portolan_owner USING (true) WITH CHECK (true);
+
 CREATE POLICY owner_all ON portolan.users TO portolan_owner USING (true) WITH CHECK (true);
+
+ALTER TABLE portolan.rate_limits ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE portolan.refresh_tokens ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE portolan.ring_heartbeats ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.service_health ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.service_health_changes ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE portolan.service_settings ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.spool_positions ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.system_keys ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE portolan.users ENABLE ROW LEVEL SECURITY;
 
@@ -1711,6 +1908,9 @@ REVOKE ALL ON FUNCTION portolan.guard_user_authority() FROM PUBLIC;
 REVOKE ALL ON FUNCTION portolan.has_admin() FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.has_admin() TO portolan_api;
 
+REVOKE ALL ON FUNCTION portolan.lease_daily_calls(p_instance_id uuid, p_service text, p_limit integer, p_user_limit integer, p_wanted integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.lease_daily_calls(p_instance_id uuid, p_service text, p_limit integer, p_user_limit integer, p_wanted integer) TO portolan_service;
+
 REVOKE ALL ON FUNCTION portolan.mark_instances_used(p_ids uuid[], p_at timestamp with time zone[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.mark_instances_used(p_ids uuid[], p_at timestamp with time zone[]) TO portolan_service;
 
@@ -1725,6 +1925,9 @@ REVOKE ALL ON FUNCTION portolan.notify_user_changed() FROM PUBLIC;
 REVOKE ALL ON FUNCTION portolan.publish_instance_state() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION portolan.publish_service_health() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION portolan.purge_daily_calls() FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.purge_daily_calls() TO portolan_jobs;
 
 REVOKE ALL ON FUNCTION portolan.purge_expired() FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.purge_expired() TO portolan_jobs;
@@ -1756,6 +1959,9 @@ GRANT ALL ON FUNCTION portolan.resolve_instance(p_lookup bytea, p_service text) 
 
 REVOKE ALL ON FUNCTION portolan.resolve_instance_by_id(p_id uuid, p_service text, p_staged boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.resolve_instance_by_id(p_id uuid, p_service text, p_staged boolean) TO portolan_service;
+
+REVOKE ALL ON FUNCTION portolan.return_daily_calls(p_instance_id uuid, p_service text, p_day date, p_unspent integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.return_daily_calls(p_instance_id uuid, p_service text, p_day date, p_unspent integer) TO portolan_service;
 
 REVOKE ALL ON FUNCTION portolan.ring_heartbeat(p_process_id text, p_program text, p_fingerprint text, p_primary_kek_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.ring_heartbeat(p_process_id text, p_program text, p_fingerprint text, p_primary_kek_id text) TO portolan_api;
@@ -1791,6 +1997,8 @@ GRANT SELECT ON TABLE portolan.audit_calls TO portolan_api;
 
 GRANT SELECT,INSERT ON TABLE portolan.audit_events TO portolan_api;
 GRANT INSERT ON TABLE portolan.audit_events TO portolan_jobs;
+
+GRANT SELECT ON TABLE portolan.daily_calls TO portolan_api;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE portolan.data_keys TO portolan_api;
 GRANT SELECT,UPDATE ON TABLE portolan.data_keys TO portolan_jobs;

@@ -1,11 +1,12 @@
 /** Who may read and write what, held against the catalogue, so that a new table cannot be forgotten. */
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Client } from 'pg';
 import type { DatabasePool } from '../../backend/src/database/pool.js';
 import { withUser, type UserScope } from '../../backend/src/database/withUser.js';
 import type { User } from '../../backend/src/stores/usersStore.js';
 import { anInstance, aUser } from '../support/rows.js';
+import { insertRowsOf, listOwnedTables, type OwnedTable } from '../support/rowsOfAUser.js';
 import { cloneDatabase, type TestDatabase } from '../support/testDatabase.js';
 
 let db: TestDatabase;
@@ -13,6 +14,7 @@ let superuser: Client;
 let api: DatabasePool;
 let alice: User;
 let bob: User;
+let tables: OwnedTable[];
 
 beforeAll(async () => {
   db = await cloneDatabase();
@@ -22,118 +24,135 @@ beforeAll(async () => {
   bob = await aUser(api);
   for (const owner of [alice, bob]) {
     const { instance } = await anInstance(api, { owner });
-    const session = randomUUID();
-    const day = new Date(Date.now() + 86_400_000);
-    const rows: [string, unknown[]][] = [
-      ['login_sessions (id, user_id, expires_at) values ($1, $2, $3)', [session, owner.id, day]],
-      [
-        'refresh_tokens (id, session_id, user_id, digest, expires_at) values ($1, $2, $3, $4, $5)',
-        [randomUUID(), session, owner.id, randomBytes(32), day],
-      ],
-      [
-        `api_keys (id, user_id, name, hint, digest) values ($1, $2, 'key', 'ptk', $3)`,
-        [randomUUID(), owner.id, randomBytes(32)],
-      ],
-      [
-        `last_known_lists (instance_id, kind, user_id, body) values ($1, 'tools', $2, '{}')`,
-        [instance.id, owner.id],
-      ],
-      [
-        `oauth_sign_ins (id, user_id, session_id, service, label, method, state_digest, browser_digest, expires_at)
-         values ($1, $2, $3, 'figma', 'default', 'sign-in', $4, $5, $6)`,
-        [randomUUID(), owner.id, session, randomBytes(32), randomBytes(32), day],
-      ],
-      [
-        `audit_events (id, actor_kind, actor_id, subject_user_id, action, outcome)
-         values ($1, 'user', $2, $2, 'test', 'success')`,
-        [randomUUID(), owner.id],
-      ],
-      [
-        `audit_calls (occurred_at, call_id, phase, user_id, service, method, spool_id, spool_position)
-         values (now(), $1, 'intent', $2, 'figma', 'tools/call', 's', 1)`,
-        [randomUUID(), owner.id],
-      ],
-    ];
-    for (const [insert, values] of rows) await superuser.query(`insert into ${insert}`, values);
+    await insertRowsOf(superuser, { userId: owner.id, instanceId: instance.id, sessionId: randomUUID() });
   }
+  tables = await listOwnedTables(superuser);
 });
 afterAll(() => db[Symbol.asyncDispose]());
 
-/** Every table of ours, partitions left out, with the column that says whose a row is. */
-async function listTables(): Promise<{ name: string; owner: string | null; isForced: boolean }[]> {
-  const { rows } = await superuser.query<{ name: string; owner: string | null; isForced: boolean }>(
-    `select c.relname as name, c.relrowsecurity and c.relforcerowsecurity as "isForced",
-       case when c.relname = 'users' then 'id' when c.relname = 'audit_events' then 'subject_user_id'
-         else (select a.attname from pg_attribute a where a.attrelid = c.oid and a.attname = 'user_id') end as owner
-     from pg_class c where c.relnamespace = 'portolan'::regnamespace and c.relkind in ('r', 'p')
-       and not c.relispartition order by 1`,
-  );
-  return rows;
-}
+/** What the transaction of any user may read, though a user is named in it. */
+const readByAll: Readonly<Record<string, string>> = {
+  service_settings: 'what an admin set for a service, with who set it; the secrets in it are sealed',
+};
 
 const self = (user: User): UserScope => ({ userId: user.id, scope: 'self' });
 
+/** The number of rows, or the code of the error. */
+const rowsOrCode = (work: Promise<{ rowCount: number | null }>): Promise<number | string | null> =>
+  work.then(
+    ({ rowCount }) => rowCount,
+    (thrown: { code?: string }) => thrown.code ?? 'no code',
+  );
+
+const tried = (statement: string, scope: UserScope): Promise<number | string | null> =>
+  rowsOrCode(withUser(api, scope, (client) => client.query(statement)));
+
+/** Of all rows of Bob's, unread: what nobody may change. */
+async function digestOfBobs(): Promise<Record<string, string>> {
+  const digests: Record<string, string> = {};
+  for (const { name, isTheirs } of tables) {
+    const { rows } = await superuser.query<{ digest: string }>(
+      `select md5(coalesce(string_agg(${name}::text, '|' order by ${name}::text), '')) as digest
+       from ${name} where ${isTheirs}`,
+      [bob.id],
+    );
+    digests[name] = rows[0]!.digest;
+  }
+  return digests;
+}
+
 describe('row policies', () => {
-  it('A03 are forced on every table that holds something of a user', async () => {
-    const owned = (await listTables()).filter(({ owner }) => owner !== null);
-    expect(owned.map(({ name }) => name)).toEqual([
-      'api_keys',
-      'audit_calls',
-      'audit_events',
-      'data_keys',
-      'instances',
-      'last_known_lists',
-      'login_sessions',
-      'oauth_sign_ins',
-      'refresh_tokens',
-      'users',
-    ]);
-    expect(owned.filter(({ isForced }) => !isForced)).toEqual([]);
+  it('A03 are tried on every table with something of a user: each has a row of his', async () => {
+    for (const { name, isTheirs } of tables) {
+      const { rowCount } = await superuser.query(`select from ${name} where ${isTheirs}`, [bob.id]);
+      // A new table wants a row in tests/support/rowsOfAUser.ts.
+      expect([name, (rowCount ?? 0) > 0]).toEqual([name, true]);
+    }
+    expect(tables.length).toBeGreaterThanOrEqual(14);
   });
 
   it('A03 never let two users meet: reading, in every table', async () => {
-    for (const { name, owner } of await listTables()) {
-      if (owner === null) continue;
-      const seen = await withUser(api, self(alice), (client) =>
-        client.query<{ owner: string | null }>(`select ${owner} as owner from ${name}`),
+    for (const { name, isTheirs } of tables) {
+      if (name in readByAll) continue;
+      const seen = await rowsOrCode(
+        withUser(api, self(alice), (client) =>
+          client.query(`select from ${name} where ${isTheirs}`, [bob.id]),
+        ),
       );
-      const owners = new Set(seen.rows.map((row) => row.owner));
-      expect([name, [...owners]]).toEqual([name, [alice.id]]);
+      expect([name, [0, '42501'].includes(seen as never)]).toEqual([name, true]);
     }
   });
 
   it('A03 never let two users meet: changing, deleting and planting, in every table', async () => {
-    for (const { name, owner } of await listTables()) {
-      if (owner === null) continue;
-      const before = await superuser.query(`select * from ${name} where ${owner} = $1`, [bob.id]);
+    const before = await digestOfBobs();
+    for (const { name, isTheirs, userColumns } of tables) {
+      const [column = 'instance_id'] = userColumns;
       for (const statement of [
-        `update ${name} set ${owner} = ${owner} where ${owner} = $1`,
-        `delete from ${name} where ${owner} = $1`,
+        `update ${name} set ${column} = ${column} where ${isTheirs}`,
+        `delete from ${name} where ${isTheirs}`,
       ]) {
-        const touched = await withUser(api, self(alice), (client) => client.query(statement, [bob.id])).then(
-          ({ rowCount }) => rowCount,
-          (thrown: { code?: string }) => thrown.code,
+        const touched = await rowsOrCode(
+          withUser(api, self(alice), (client) => client.query(statement, [bob.id])),
         );
         // Either the role may not do it at all, or the policy hides the row.
         expect([name, statement, [0, '42501'].includes(touched as never)]).toEqual([name, statement, true]);
       }
-      const planted = await withUser(api, self(alice), (client) =>
-        client.query(`insert into ${name} select * from jsonb_populate_record(null::${name}, $1)`, [
-          JSON.stringify({ ...before.rows[0], id: randomUUID() }),
-        ]),
-      ).catch((thrown: { code?: string }) => thrown.code);
+      const { rows } = await superuser.query<object>(`select * from ${name} where ${isTheirs}`, [bob.id]);
+      const planted = await rowsOrCode(
+        withUser(api, self(alice), (client) =>
+          client.query(`insert into ${name} select * from jsonb_populate_record(null::${name}, $1)`, [
+            JSON.stringify({ ...rows[0], id: randomUUID() }),
+          ]),
+        ),
+      );
       expect([name, planted]).toEqual([name, '42501']);
-      const after = await superuser.query(`select * from ${name} where ${owner} = $1`, [bob.id]);
-      expect(after.rows).toEqual(before.rows);
+    }
+    expect(await digestOfBobs()).toEqual(before);
+  });
+
+  it('A03 let nobody give away what is theirs', async () => {
+    for (const { name, userColumns } of tables) {
+      for (const column of userColumns) {
+        const given = await rowsOrCode(
+          withUser(api, self(alice), (client) =>
+            client.query(`update ${name} set ${column} = $2 where ${column} = $1`, [alice.id, bob.id]),
+          ),
+        );
+        expect([name, column, given === '42501' || given === 0]).toEqual([name, column, true]);
+      }
     }
   });
 
   it('show nothing at all when no user is set', async () => {
-    for (const { name, owner } of await listTables()) {
-      if (owner === null) continue;
-      const { rowCount } = await api.query(`select from ${name} where ${owner} is not null`);
-      expect([name, rowCount]).toEqual([name, 0]);
+    for (const { name, isTheirs } of tables) {
+      if (name in readByAll) continue;
+      const seen = await rowsOrCode(api.query(`select from ${name} where ${isTheirs}`, [bob.id]));
+      expect([name, [0, '42501'].includes(seen as never)]).toEqual([name, true]);
     }
+  });
+
+  it('let no transaction of a user add, change or delete the data key of the system', async () => {
+    await superuser.query(
+      `insert into data_keys (id, kek_id, wrapped) values ($1, 'k1', '\\x00') on conflict do nothing`,
+      [randomUUID()],
+    );
+    expect(await tried('select from data_keys where user_id is null', self(alice))).toBe(1);
+    expect(await tried('delete from data_keys where user_id is null', self(alice))).toBe(0);
+    expect(
+      await tried('update data_keys set revision = revision + 1 where user_id is null', self(alice)),
+    ).toBe(0);
+    expect(
+      await tried(
+        `insert into data_keys (id, kek_id, wrapped) values (gen_random_uuid(), 'k1', '\\x00')`,
+        self(alice),
+      ),
+    ).toBe('42501');
+    expect(
+      await tried('update data_keys set revision = revision + 1 where user_id is null', {
+        userId: alice.id,
+        scope: 'admin',
+      }),
+    ).toBe(1);
   });
 
   it('let an admin see users and instances, and no refresh credential', async () => {
@@ -211,77 +230,5 @@ describe('roles', () => {
       }
     }
     expect((await superuser.query('select from audit_calls')).rowCount).toBe(2);
-  });
-
-  it('portolan_service can read and write no table, not even by claiming to be an admin', async () => {
-    const pool = db.pool('service');
-    const tables = [...(await listTables()).map(({ name }) => name), 'audit_calls_default'];
-    for (const table of tables) {
-      for (const statement of [
-        `select * from ${table}`,
-        `delete from ${table}`,
-        `insert into ${table} default values`,
-      ]) {
-        await expect(
-          withUser(pool, { userId: alice.id, scope: 'admin' }, (client) => client.query(statement)),
-        ).rejects.toMatchObject({ code: '42501' });
-      }
-    }
-  });
-
-  it('portolan_service may call these functions and no other', async () => {
-    const { rows } = await superuser.query<{ name: string }>(
-      `select p.proname as name from pg_proc p where p.pronamespace = 'portolan'::regnamespace
-         and has_function_privilege('portolan_service', p.oid, 'execute') order by 1`,
-    );
-    expect(rows.map(({ name }) => name)).toEqual([
-      'app_scope',
-      'app_user_id',
-      'begin_oauth_renewal',
-      'fail_oauth_renewal',
-      'finish_oauth_renewal',
-      'forget_era_verdict',
-      'forget_spool',
-      'mark_instances_used',
-      'read_era_verdict',
-      'read_last_list',
-      'read_service_settings',
-      'read_system_data_keys',
-      'read_system_keys',
-      'record_instance_state',
-      'resolve_instance',
-      'resolve_instance_by_id',
-      'ring_heartbeat',
-      'schema_version',
-      'ship_call_audit',
-      'spool_position',
-      'store_era_verdict',
-      'store_last_list',
-    ]);
-  });
-
-  it('have no power beyond their grants, and own nothing', async () => {
-    const { rows } = await superuser.query(
-      `select rolname, rolsuper or rolbypassrls or rolcreaterole or rolcreatedb or rolreplication or rolinherit as power,
-         rolcanlogin, (select count(*)::int from pg_class c where c.relowner = r.oid) as owned
-       from pg_roles r where rolname like 'portolan\\_%' and rolname <> 'portolan_owner' order by 1`,
-    );
-    const plain = { power: false, rolcanlogin: true, owned: 0 };
-    expect(rows).toEqual([
-      { rolname: 'portolan_api', ...plain },
-      { rolname: 'portolan_jobs', ...plain },
-      { rolname: 'portolan_service', ...plain },
-    ]);
-    const owner = await superuser.query(`select rolcanlogin from pg_roles where rolname = 'portolan_owner'`);
-    expect(owner.rows).toEqual([{ rolcanlogin: false }]);
-  });
-
-  it('find every SECURITY DEFINER function with its search_path pinned, and none open to the public', async () => {
-    const { rows } = await superuser.query<{ name: string }>(
-      `select p.proname as name from pg_proc p where p.pronamespace = 'portolan'::regnamespace and (
-         p.prosecdef and not coalesce('search_path=portolan, pg_temp' = any (p.proconfig), false)
-         or exists (select from aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a where a.grantee = 0))`,
-    );
-    expect(rows).toEqual([]);
   });
 });

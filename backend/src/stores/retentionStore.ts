@@ -8,7 +8,11 @@ export async function purgeExpired(db: Queryable): Promise<Map<string, number>> 
   const { rows } = await db.query<{ kind: string; purged: number }>(
     'select kind, purged::float8 as purged from purge_expired()',
   );
-  return new Map(rows.map(({ kind, purged }) => [kind, purged]));
+  const daily = await db.query<{ purged: number }>('select purge_daily_calls()::float8 as purged');
+  return new Map([
+    ...rows.map(({ kind, purged }) => [kind, purged] as const),
+    ['daily_calls', daily.rows[0]?.purged ?? 0] as const,
+  ]);
 }
 
 /** Which of these instances were deleted at least `olderThanMs` ago; needs the scope `admin`. */

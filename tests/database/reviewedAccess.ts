@@ -1,0 +1,107 @@
+/**
+ * What each role of the database may do beyond a user's own rows, as it was looked at and found needed. `leastPrivilege`
+ * and `catalogue` hold the schema to it: whoever adds a function or a grant adds it here, with a reason where it is not
+ * plain from the name.
+ */
+type Role = 'api' | 'service' | 'jobs';
+
+const all: readonly Role[] = ['api', 'service', 'jobs'];
+
+/**
+ * Who may call what. A SECURITY DEFINER function sees every row, so each of them looks at what it is given: the instance's
+ * own service, a digest that nobody can guess, the holder of a lease.
+ */
+export const callableBy: Readonly<Record<string, readonly Role[]>> = {
+  app_scope: all,
+  app_user_id: all,
+  read_system_keys: all,
+  ring_heartbeat: all,
+  schema_version: all,
+
+  // Before anybody is known.
+  accept_invite: ['api'],
+  check_session: ['api'],
+  create_first_admin: ['api'],
+  find_api_key: ['api'],
+  find_login: ['api'],
+  has_admin: ['api'],
+  rotate_refresh_token: ['api'],
+  take_oauth_sign_in: ['api'],
+
+  // A service process, for the instance that a call or a probe names.
+  begin_oauth_renewal: ['service'],
+  fail_oauth_renewal: ['service'],
+  finish_oauth_renewal: ['service'],
+  forget_era_verdict: ['service'],
+  forget_spool: ['service'],
+  lease_daily_calls: ['service'],
+  mark_instances_used: ['service'],
+  read_era_verdict: ['service'],
+  read_last_list: ['service'],
+  read_service_settings: ['service'],
+  read_system_data_keys: ['service'],
+  record_instance_state: ['service'],
+  resolve_instance: ['service'],
+  resolve_instance_by_id: ['service'],
+  return_daily_calls: ['service'],
+  ship_call_audit: ['service'],
+  spool_position: ['service'],
+  store_era_verdict: ['service'],
+  store_last_list: ['service'],
+
+  drop_audit_partitions: ['jobs'],
+  ensure_audit_partitions: ['jobs'],
+  purge_daily_calls: ['jobs'],
+  purge_expired: ['jobs'],
+};
+
+/** What `portolan_jobs` may do with tables: rewrap keys, keep the health of services, write what it did. */
+export const tablesOfJobs: Readonly<Record<string, readonly string[]>> = {
+  audit_events: ['INSERT'],
+  data_keys: ['SELECT', 'UPDATE'],
+  install: ['SELECT'],
+  kek_usage: ['SELECT'],
+  ring_heartbeats: ['SELECT'],
+  service_health: ['DELETE', 'INSERT', 'SELECT', 'UPDATE'],
+  service_health_changes: ['SELECT'],
+  spool_positions: ['SELECT'],
+  system_keys: ['SELECT', 'UPDATE'],
+};
+
+/** Tables that `portolan_api` may only read, whatever the scope: others write them, or nobody changes them. */
+export const readOnlyForApi: readonly string[] = [
+  'audit_calls',
+  'daily_calls',
+  'kek_usage',
+  'last_known_lists',
+  'ring_heartbeats',
+  'service_health',
+  'service_health_changes',
+  'spool_positions',
+];
+
+/** Policies that let `portolan_api` read or write whatever its scope is: of the installation, with nothing of a user. */
+export const openToApi: readonly string[] = [
+  'install',
+  'kek_usage',
+  'oauth_clients',
+  'rate_limits',
+  'ring_heartbeats',
+  'service_health',
+  'service_health_changes',
+  'service_settings',
+  'spool_positions',
+  'system_keys',
+];
+
+/**
+ * Unique over all users though it is of one of them, and what it could tell whom. (A random uuid or a digest of 32 bytes
+ * tells nobody anything: nobody can guess one to try.)
+ */
+export const uniqueOverAll: Readonly<Record<string, string>> = {
+  users_email_key: 'only an admin adds users or changes an address, and sees them all anyway',
+  service_settings_pkey: 'written by admins only',
+};
+
+/** Functions that do more than a signature shows, run as their caller. */
+export const viewsThatMayRunAsOwner: Readonly<Record<string, string>> = {};
