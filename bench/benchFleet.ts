@@ -24,8 +24,15 @@ export interface BenchFleet extends AsyncDisposable {
   origin(service: BenchService): string;
   readonly frontOrigin: string;
   pidOf(program: string): Promise<number>;
-  /** Makes as many instances of a service; gives the path of each, and the credential that is its own. */
-  connect(service: BenchService, count: number): Promise<readonly { path: string; credential: string }[]>;
+  /**
+   * Makes as many instances of a service; gives the path of each, and the credential that is its own.
+   * @param perUser how many of them one user has.
+   */
+  connect(
+    service: BenchService,
+    count: number,
+    perUser?: number,
+  ): Promise<readonly { path: string; credential: string }[]>;
 }
 
 /** Below the range from which the kernel takes ports by itself, and apart for two runs at once. */
@@ -85,11 +92,11 @@ export async function startBenchFleet(upstreams: { rest: number; mcp: number }):
         if (app === undefined) throw new Error(`${program} does not run`);
         return app.pid;
       },
-      async connect(service, count) {
+      async connect(service, count, perUser = callersPerUser) {
         const made: { path: string; credential: string }[] = [];
         let token: unknown;
         for (let at = 0; at < count; at += 1) {
-          if (at % callersPerUser === 0) token = await signInAnother(post, accessToken, `caller-${++users}`);
+          if (at % perUser === 0) token = await signInAnother(post, accessToken, `caller-${++users}`);
           const credential = `credential-${service}-${at}-${'0123456789'.repeat(2)}`;
           const wish = { apiKey: credential, label: `caller-${at}` };
           const answer = await post(`/services/${service}/authenticate`, wish, token);

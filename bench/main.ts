@@ -15,6 +15,7 @@ import { measureAll, type Row } from './measuring.js';
 import { startNginx } from './nginx.js';
 import { toReport, toSection, type Section } from './report.js';
 import { measureSessions } from './openSessions.js';
+import { measureTenants } from './tenants.js';
 
 const { values: options } = parseArgs({
   options: {
@@ -221,7 +222,37 @@ async function main(): Promise<void> {
   }
   const sessions =
     'Sessions'.includes(options.sections) && options.rows === '' ? await openOnes(fleet, mcp) : null;
-  console.log(toReport({ ...roundOptions, clients, idleMiB, sections, sessions }, options.json));
+  const tenants =
+    'Tenants'.includes(options.sections) && options.rows === ''
+      ? await compareTenants(fleet, proxy.origin)
+      : null;
+  console.log(toReport({ ...roundOptions, clients, idleMiB, sections, sessions, tenants }, options.json));
+}
+
+/** One loud and ten quiet users, each with an instance. */
+async function compareTenants(fleet: BenchFleet, proxyOrigin: string) {
+  const people = await fleet.connect('bench-legacy', 11, 1);
+  const plain = people.map(({ credential }) => ({
+    path: '/legacy',
+    credential,
+    headers: { authorization: `Bearer ${credential}` },
+  }));
+  const api = await fleet.connect('bench-api', 11, 1);
+  return await measureTenants(
+    [
+      { name: 'bare undici proxy', callers: await legacyCallers(proxyOrigin, plain) },
+      {
+        name: 'Portolan, pass-through',
+        callers: await legacyCallers(fleet.origin('bench-legacy'), people),
+      },
+      { name: 'Portolan, api', callers: await legacyCallers(fleet.origin('bench-api'), api) },
+    ],
+    {
+      ...roundOptions,
+      lightPerSecond: 20,
+      startCallers: async () => (await startProgram('pacedCallers')).child,
+    },
+  );
 }
 
 async function openOnes(fleet: BenchFleet, mcp: Program) {

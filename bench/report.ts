@@ -2,6 +2,7 @@
 import { availableParallelism, cpus } from 'node:os';
 import type { Measured, Row } from './measuring.js';
 import type { SessionFigures } from './openSessions.js';
+import { toTenantsTable, type TenantsLine } from './tenants.js';
 
 export interface Line {
   readonly row: string;
@@ -30,6 +31,8 @@ export interface Report {
   readonly idleMiB: number;
   readonly sections: readonly Section[];
   readonly sessions: SessionFigures | null;
+  /** Null when they were not measured. */
+  readonly tenants: readonly TenantsLine[] | null;
 }
 
 /** @param yardsticks how many of the rows, from the first, are there to be compared with. */
@@ -62,11 +65,12 @@ export function toSection(
 export function toReport(report: Report, asJson: boolean): string {
   const machine = `${cpus()[0]?.model ?? 'unknown'}, ${availableParallelism()} cores, Node ${process.versions.node}`;
   if (asJson) return JSON.stringify({ machine, ...report }, null, 2);
-  const { rounds, roundMs, clients, idleMiB, sections, sessions } = report;
+  const { rounds, roundMs, clients, idleMiB, sections, sessions, tenants } = report;
   return [
     `${machine}; ${rounds} rounds of ${roundMs} ms, ${clients} clients, each with its own credential`,
     ...sections.flatMap(toTable),
     ...(sessions === null ? [] : toSessionLines(sessions)),
+    ...(tenants === null ? [] : toTenantsTable(tenants)),
     '',
     `A universal server before its first call: ${idleMiB.toFixed(0)} MiB resident.`,
   ].join('\n');
