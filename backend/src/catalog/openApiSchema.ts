@@ -36,6 +36,8 @@ const single: ReadonlySet<string> = new Set([
   'else',
 ]);
 const depthMax = 24;
+/** Schemas within one schema: one that is used twice at each of 24 depths would come to 16 million. */
+const partsMax = 20_000;
 
 export interface SchemaOptions {
   /** Leaves out properties that only answers carry (`readOnly`). */
@@ -44,23 +46,32 @@ export interface SchemaOptions {
   readonly find: (reference: string) => unknown;
 }
 
-/** A schema that contains itself is unfolded once; any value passes below, and the service decides. */
-export function toToolSchema(
+/**
+ * A schema that contains itself is unfolded once, and one that unfolds too far not to its end; any value passes below, and
+ * the service decides.
+ */
+export function toToolSchema(schema: unknown, options: SchemaOptions): JsonMap {
+  return unfold(schema, { ...options, partsLeft: partsMax }, [], 0);
+}
+
+function unfold(
   schema: unknown,
-  options: SchemaOptions,
-  entered: readonly string[] = [],
-  depth = 0,
+  options: SchemaOptions & { partsLeft: number },
+  entered: readonly string[],
+  depth: number,
 ): JsonMap {
   if (schema === false) return { not: {} };
   if (typeof schema !== 'object' || schema === null || Array.isArray(schema) || depth > depthMax) return {};
+  options.partsLeft -= 1;
+  if (options.partsLeft < 0) return {};
   const source = schema as JsonMap;
   const { $ref: reference } = source;
   if (typeof reference === 'string') {
     if (entered.includes(reference)) return {};
-    return toToolSchema(options.find(reference), options, [...entered, reference], depth + 1);
+    return unfold(options.find(reference), options, [...entered, reference], depth + 1);
   }
   const nested = (value: unknown): unknown =>
-    typeof value === 'boolean' ? value : toToolSchema(value, options, entered, depth + 1);
+    typeof value === 'boolean' ? value : unfold(value, options, entered, depth + 1);
   const result: Record<string, unknown> = {};
   for (const [keyword, value] of Object.entries(source)) {
     if (mute.has(keyword) || keyword.startsWith('x-')) continue;

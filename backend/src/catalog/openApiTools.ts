@@ -5,6 +5,7 @@
 import { dereference, validate } from '@readme/openapi-parser';
 import { AppError } from '../errors/appError.js';
 import { toOperationTool } from './openApiOperation.js';
+import { reduceDocument, unfoldsTooFar } from './openApiReduction.js';
 import type { ApiTool, HttpMethod, OpenApiImport, OperationSelector } from './serviceDefinition.js';
 
 export interface OpenApiTools {
@@ -17,7 +18,7 @@ type JsonMap = Readonly<Record<string, unknown>>;
 
 const methods = ['get', 'post', 'put', 'patch', 'delete'] as const;
 /** References that lead out of the document are refused before; this is the second bolt. */
-const offline = { resolve: { external: false, file: false }, timeoutMs: 10_000 };
+const offline = { resolve: { external: false, file: false }, timeoutMs: 4_000 };
 
 /**
  * Only GET operations become tools, unless an `include` names the method or the operationId of another one. Beyond
@@ -77,12 +78,14 @@ async function readDocument(document: unknown): Promise<JsonMap> {
     throw invalid('is not of version 3.0 or 3.1');
   }
   if (leadsOut(document)) throw invalid('has references that lead out of it');
+  const reduced = reduceDocument(document);
+  if (unfoldsTooFar(reduced)) throw invalid('unfolds too far; give one with fewer operations');
   type Document = Parameters<typeof validate>[0];
-  const result = await validate(structuredClone(document) as Document, offline).catch(() => null);
+  const result = await validate(structuredClone(reduced) as Document, offline).catch(() => null);
   if (result === null) throw invalid('has references that lead nowhere');
   if (!result.valid)
     throw invalid(`is not valid: ${result.errors[0]?.message.slice(0, 300) ?? 'no reason given'}`);
-  return (await dereference(structuredClone(document) as Document, {
+  return (await dereference(structuredClone(reduced) as Document, {
     ...offline,
     dereference: { circular: 'ignore' },
   })) as unknown as JsonMap;

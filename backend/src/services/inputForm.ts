@@ -6,6 +6,7 @@ import { findUrlProblem } from '../addresses/urlProblem.js';
 import { isHeaderSafe } from '../catalog/template.js';
 import type { InputField } from '../catalog/serviceDefinition.js';
 import type { InvalidField } from '../errors/appError.js';
+import { withinTime } from '../lifecycle/timeLimit.js';
 import { effectiveValue, isApplicable } from './fieldDefaults.js';
 
 export interface FormResult {
@@ -54,11 +55,19 @@ function findFault(field: InputField, value: string): string | null {
   if (field.headerSafe && !isHeaderSafe(value)) {
     return 'must not contain line breaks or characters that no HTTP header can carry';
   }
-  if (field.pattern !== null && !new RegExp(field.pattern, 'u').test(value)) {
+  if (field.pattern !== null && !fitsPattern(field.pattern, value)) {
     return 'does not have the form that the service gives it; check that it was copied whole';
   }
   return findTypeFault(field, value);
 }
+
+/** A pattern that cannot tell in time does not fit: some need longer than the world for 40 characters (R28). */
+function fitsPattern(pattern: string, value: string): boolean {
+  const expression = new RegExp(pattern, 'u');
+  return withinTime(patternMsMax, () => expression.test(value)) ?? false;
+}
+
+const patternMsMax = 100;
 
 function findTypeFault(field: InputField, value: string): string | null {
   switch (field.type) {

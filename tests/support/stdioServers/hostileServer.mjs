@@ -1,5 +1,5 @@
 // A small MCP server over stdio (revision 2025-11-25) whose tools misbehave on request. No dependency, quick to start.
-// Arguments: --wait-while=<file> (reads nothing while the file is there), --one-more-while=<file> (has a tool more), --silent (never answers), --banner (prints text before it speaks), --crash (ends at once), --refuse.
+// Arguments: --wait-while=<file> (reads nothing while the file is there), --one-more-while=<file> (has a tool more), --silent (never answers), --banner (prints text before it speaks), --crash (ends at once), --refuse, --deep=<n> (lists a tool whose schema is so deep).
 import { spawn } from 'node:child_process';
 import { appendFileSync, existsSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
@@ -12,6 +12,8 @@ if (flags.has('--banner')) process.stdout.write('Welcome to the server\nlistenin
 const fileOf = (flag) => process.argv.find((one) => one.startsWith(`${flag}=`))?.slice(flag.length + 1);
 const gate = fileOf('--wait-while') ?? '';
 while (existsSync(gate)) await new Promise((resolve) => setTimeout(resolve, 10));
+
+const depth = Number(fileOf('--deep') ?? 0);
 
 const send = (message) => process.stdout.write(`${JSON.stringify({ jsonrpc: '2.0', ...message })}\n`);
 const text = (value) => ({
@@ -234,6 +236,12 @@ createInterface({ input: process.stdin }).on('line', async (line) => {
     if (tool === undefined)
       return send({ id, error: { code: -32602, message: `Unknown tool: ${params.name}` } });
     return send({ id, result: await tool(params.arguments ?? {}, id, params['_meta']) });
+  }
+  if (depth > 0 && method === 'tools/list') {
+    const open = '{"type":"object","properties":{"n":'.repeat(depth);
+    const deep = `{"name":"deep","inputSchema":${open}{}${'}}'.repeat(depth)}}`;
+    process.stdout.write(`{"jsonrpc":"2.0","id":${JSON.stringify(id)},"result":{"tools":[${deep}]}}\n`);
+    return;
   }
   const result = results[method];
   if (result === undefined) return send({ id, error: { code: -32601, message: 'Method not found' } });

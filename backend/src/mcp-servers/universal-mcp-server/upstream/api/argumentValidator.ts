@@ -6,18 +6,28 @@ import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import ajvFormats from 'ajv-formats';
 import { AppError, type InvalidField } from '../../../../errors/appError.js';
+import { withinTime } from '../../../../lifecycle/timeLimit.js';
 import { isJsonObject, type JsonObject } from '../../protocol/jsonRpc.js';
+import { isLight, isPlainSchema } from './checkCost.js';
 
 export type ArgumentCheck =
   | { readonly kind: 'fits'; readonly given: JsonObject }
-  | { readonly kind: 'wrong'; readonly problems: readonly InvalidField[] };
+  | { readonly kind: 'wrong'; readonly problems: readonly InvalidField[] }
+  /** Not checked to the end: it took too long, or would need more time than a short check does. */
+  | { readonly kind: 'tooLong' };
 
-export type CheckArguments = (given: unknown) => ArgumentCheck;
+/** @param isShort nothing is tried that may take long. */
+export type CheckArguments = (given: unknown, isShort?: boolean) => ArgumentCheck;
 
 /** Listing every fault of a huge document is a way to exhaust us: above this size only the first is named. */
 const fullReportCharsMax = 16_384;
 const problemsMax = 8;
 const expectedCharsMax = 240;
+/** How long the event loop may stand for one check (R28), and for what a schema is made into. */
+const checkMsMax = 100;
+const compileMsMax = 2_000;
+/** After a check that took too long. */
+const holdOffMs = 10_000;
 
 const settings = {
   strict: false,
@@ -34,20 +44,31 @@ export function compileArguments(schema: JsonObject): CheckArguments {
   const validate = compileSchema(schema, false);
   let explain: ValidateFunction | null = null;
   const copy = toCopy(schema);
-  return (raw) => {
+  const isPlain = isPlainSchema(schema);
+  const check = (given: JsonObject): ArgumentCheck => {
+    const filled = copy(given);
+    if (validate(filled)) return { kind: 'fits', given: filled };
+    return { kind: 'wrong', problems: toProblems(validate.errors ?? []) };
+  };
+  const findAllProblems = (given: JsonObject): InvalidField[] | null => {
+    explain ??= compileSchema(schema, true);
+    const whole = explain;
+    return withinTime(checkMsMax, () => {
+      whole(structuredClone(given));
+      return toProblems(whole.errors ?? []);
+    });
+  };
+  return (raw, isShort = false) => {
     const given = raw ?? {};
     if (!isJsonObject(given)) {
       return { kind: 'wrong', problems: [{ pointer: '', message: 'must be an object' }] };
     }
-    const filled = copy(given);
-    if (validate(filled)) return { kind: 'fits', given: filled };
-    let errors = validate.errors ?? [];
-    if (JSON.stringify(filled).length <= fullReportCharsMax) {
-      explain ??= compileSchema(schema, true);
-      explain(structuredClone(given));
-      errors = explain.errors ?? errors;
-    }
-    return { kind: 'wrong', problems: toProblems(errors) };
+    const isCheap = isPlain && isLight(given);
+    if (isShort && !isCheap) return { kind: 'tooLong' };
+    const checked = isCheap ? check(given) : withinTime(checkMsMax, () => check(given));
+    if (checked === null) return { kind: 'tooLong' };
+    if (checked.kind !== 'wrong' || JSON.stringify(given).length > fullReportCharsMax) return checked;
+    return { kind: 'wrong', problems: findAllProblems(given) ?? checked.problems };
   };
 }
 
@@ -64,10 +85,18 @@ function toCopy(schema: JsonObject): (given: JsonObject) => JsonObject {
   return (given) => Object.assign<JsonObject, JsonObject>({}, given);
 }
 
-/** For answers: whether a value has the declared form. @throws AppError CONFIG_INVALID */
+/** For answers: whether a value has the declared form; none has it that takes too long. @throws AppError CONFIG_INVALID */
 export function compileCheck(schema: JsonObject): (value: unknown) => boolean {
   const validate = compileSchema(schema, false, { useDefaults: false });
-  return (value) => validate(value);
+  const isPlain = isPlainSchema(schema);
+  let heldOffUntil = 0;
+  return (value) => {
+    if (isPlain && isLight(value)) return validate(value);
+    if (performance.now() < heldOffUntil) return false;
+    const fits = withinTime(checkMsMax, () => validate(value));
+    if (fits === null) heldOffUntil = performance.now() + holdOffMs;
+    return fits ?? false;
+  };
 }
 
 function compileSchema(
@@ -77,13 +106,21 @@ function compileSchema(
 ): ValidateFunction {
   const { $id: _, ...rest } = schema;
   const legacy = /draft-0[467]/.test(typeof schema.$schema === 'string' ? schema.$schema : '');
+  const compile = (unicode: boolean): ValidateFunction => {
+    const ajv = dialectOf({ legacy, allErrors, unicode, ...more });
+    const made = withinTime(compileMsMax, () => ajv.compile(rest));
+    if (made === null) throw new AppError('CONFIG_INVALID', 'the schema of a tool takes too long to compile');
+    return made;
+  };
   try {
-    return dialectOf({ legacy, allErrors, unicode: true, ...more }).compile(rest);
-  } catch {
+    return compile(true);
+  } catch (thrown) {
+    if (thrown instanceof AppError) throw thrown;
     // Patterns of OpenAPI documents are often no valid `u` expressions; they may still be valid without.
     try {
-      return dialectOf({ legacy, allErrors, unicode: false, ...more }).compile(rest);
+      return compile(false);
     } catch (error) {
+      if (error instanceof AppError) throw error;
       throw new AppError('CONFIG_INVALID', 'the schema of a tool cannot be compiled', { cause: error });
     }
   }

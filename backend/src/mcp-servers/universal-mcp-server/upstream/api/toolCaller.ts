@@ -2,6 +2,7 @@
  * Calls a tool: checks the arguments, looks for a kept answer, sends the request with the caller's credential, reads the
  * answer, and notes what it says about the credential.
  */
+import { LRUCache } from 'lru-cache';
 import type { ServiceDefinition } from '../../../../catalog/serviceDefinition.js';
 import type { EgressResponse } from '../../../../egress/egressCall.js';
 import type { EgressClient } from '../../../../egress/egressClient.js';
@@ -36,6 +37,8 @@ export type CallTool = (
   signal: AbortSignal,
 ) => Promise<ToolOutcome>;
 
+const holdOffMs = 10_000;
+
 export function createToolCaller(options: {
   readonly definition: Pick<ServiceDefinition, 'limits'>;
   readonly retry: NonNullable<ServiceDefinition['api']>['retry'];
@@ -55,6 +58,8 @@ export function createToolCaller(options: {
   const budget = createRetryBudget();
   const takeRequest = createRequestBudget(definition.limits);
   const once = { ...retry, attempts: 1 };
+  /** Users whose arguments took too long to check a moment ago: what may take long again is not tried (R28). */
+  const tookTooLong = new LRUCache<string, true>({ max: 10_000, ttl: holdOffMs });
 
   const sendFromPlace: typeof sendOnce = async (plan, request, instance, leftMs, signal) => {
     const passage = circuits.enter(request.destination.origin, instance);
@@ -117,7 +122,16 @@ export function createToolCaller(options: {
   return async (plan, given, terms, signal) => {
     const { instance, values } = terms;
     const { check, build } = plan.works();
-    const checked = check(given);
+    const { userId } = instance;
+    const checked = check(given, tookTooLong.has(userId));
+    if (checked.kind === 'tooLong') {
+      if (!tookTooLong.has(userId)) tookTooLong.set(userId, true);
+      throw new AppError('RATE_LIMIT_EXCEEDED', 'the arguments of a call took too long to check', {
+        publicDetail:
+          'These arguments take too long to check against the schema of the tool. Send fewer of them.',
+        retryAfterSeconds: holdOffMs / 1_000,
+      });
+    }
     if (checked.kind === 'wrong') return { kind: 'invalidArguments', problems: checked.problems };
 
     const key = plan.cacheTtlMs > 0 ? toAnswerKey(instance, plan.name, checked.given) : null;

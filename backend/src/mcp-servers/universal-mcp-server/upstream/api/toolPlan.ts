@@ -47,6 +47,8 @@ export function toToolPlan(tool: ApiTool, context: PlanContext): ToolPlan {
     request.method === 'GET' ? { readOnlyHint: true, ...tool.annotations } : tool.annotations;
   const isReadOnly = annotations.readOnlyHint === true;
   let made: ToolWorks | null = null;
+  /** A schema that cannot be compiled is not tried with every call: that may take long. */
+  let failure: { readonly error: unknown } | null = null;
   const make = (): ToolWorks => {
     const reader = compileAnswerReader(api, tool);
     return {
@@ -73,6 +75,14 @@ export function toToolPlan(tool: ApiTool, context: PlanContext): ToolPlan {
     properties: isJsonObject(inputSchema.properties) ? inputSchema.properties : {},
     timeoutMs: tool.timeoutMs ?? context.timeoutMs,
     cacheTtlMs: tool.cacheTtlMs,
-    works: () => (made ??= make()),
+    works() {
+      if (failure !== null) throw failure.error;
+      try {
+        return (made ??= make());
+      } catch (error) {
+        failure = { error };
+        throw error;
+      }
+    },
   };
 }
