@@ -49,6 +49,18 @@ end $$;
 
 ALTER FUNCTION portolan.accept_invite(p_digest bytea, p_id uuid, p_email text, p_display_name text, p_password_hash text) OWNER TO portolan_owner;
 
+CREATE FUNCTION portolan.add_audit_checkpoint(p_number bigint, p_issued_at timestamp with time zone, p_statement text, p_shards jsonb) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+  insert into audit_checkpoints (number, issued_at, statement) values (p_number, p_issued_at, p_statement);
+  update audit_shards s set checkpoint_seq = greatest(s.checkpoint_seq, (r.value ->> 2)::bigint)
+  from jsonb_array_elements(p_shards) r
+  where s.audit = r.value ->> 0 and s.shard = r.value ->> 1;
+$$;
+
+ALTER FUNCTION portolan.add_audit_checkpoint(p_number bigint, p_issued_at timestamp with time zone, p_statement text, p_shards jsonb) OWNER TO portolan_owner;
+
 CREATE FUNCTION portolan.app_scope() RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN current_setting('app.scope'::text, true);
@@ -130,6 +142,19 @@ begin
 end $$;
 
 ALTER FUNCTION portolan.check_session(p_id uuid) OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.count_unchained_audit() RETURNS TABLE(audit text, day text, count bigint)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+  select 'audit_events', to_char(e.occurred_at at time zone 'UTC', 'YYYYMMDD'), count(*) from audit_events e
+  where e.mac is null group by 2
+  union all
+  select 'audit_calls', to_char(c.occurred_at at time zone 'UTC', 'YYYYMMDD'), count(*) from audit_calls c
+  where c.mac is null group by 2
+$$;
+
+ALTER FUNCTION portolan.count_unchained_audit() OWNER TO portolan_owner;
 
 CREATE FUNCTION portolan.count_wrap() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -230,6 +255,35 @@ end $$;
 
 ALTER FUNCTION portolan.ensure_audit_partitions(p_from date, p_days integer) OWNER TO portolan_owner;
 
+CREATE FUNCTION portolan.expired_audit_partitions(p_before date) RETURNS TABLE(partition text, audit text, row_count bigint, shard text, first_seq bigint, last_seq bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $_$
+declare
+  parent text;
+  child text;
+begin
+  for parent, child in
+    select h.inhparent::regclass::text, c.relname from pg_inherits h join pg_class c on c.oid = h.inhrelid
+    where h.inhparent in ('audit_events'::regclass, 'audit_calls'::regclass)
+      and c.relname ~ '_\d{8}$' and to_date(right(c.relname, 8), 'YYYYMMDD') < p_before
+    order by c.relname
+  loop
+    execute format('lock table %I in share mode', child);
+    return query execute format(
+      'select %1$L, %2$L, count(*), null::text, null::bigint, null::bigint from %1$I
+       union all
+       select %1$L, %2$L, count(*), r.shard, min(r.seq), max(r.seq) from (
+         select %3$I as shard, seq, seq - row_number() over (partition by %3$I order by seq) as run
+         from %1$I where seq is not null
+       ) r group by r.shard, r.run',
+      child, parent, case parent when 'audit_calls' then 'spool_id' else 'shard' end
+    );
+  end loop;
+end $_$;
+
+ALTER FUNCTION portolan.expired_audit_partitions(p_before date) OWNER TO portolan_owner;
+
 CREATE FUNCTION portolan.fail_oauth_renewal(p_id uuid, p_service text, p_revision integer, p_holder uuid, p_is_refused boolean, p_retry_ms integer, p_cause text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'portolan', 'pg_temp'
@@ -303,6 +357,23 @@ begin
 end $$;
 
 ALTER FUNCTION portolan.finish_oauth_renewal(p_id uuid, p_service text, p_revision integer, p_holder uuid, p_sealed bytea) OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.forget_audit_checkpoints(p_below bigint, p_shards_before timestamp with time zone) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+declare
+  removed integer;
+begin
+  delete from audit_checkpoints c where c.number < p_below;
+  get diagnostics removed = row_count;
+  delete from audit_shards s
+  where s.audit = 'audit_calls' and s.updated_at < p_shards_before and s.checkpoint_seq = s.seq
+    and not exists (select from spool_positions p where p.spool_id = s.shard);
+  return removed;
+end $$;
+
+ALTER FUNCTION portolan.forget_audit_checkpoints(p_below bigint, p_shards_before timestamp with time zone) OWNER TO portolan_owner;
 
 CREATE FUNCTION portolan.forget_era_verdict(p_service text, p_upstream bytea, p_auth_context bytea, p_asked_at timestamp with time zone) RETURNS void
     LANGUAGE sql SECURITY DEFINER
@@ -382,6 +453,15 @@ begin
 end $$;
 
 ALTER FUNCTION portolan.lease_daily_calls(p_instance_id uuid, p_service text, p_limit integer, p_user_limit integer, p_wanted integer) OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.lock_audit_chain() RETURNS boolean
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+  select pg_try_advisory_xact_lock(hashtext('portolan.audit_chain'))
+$$;
+
+ALTER FUNCTION portolan.lock_audit_chain() OWNER TO portolan_owner;
 
 CREATE FUNCTION portolan.mark_instances_used(p_ids uuid[], p_at timestamp with time zone[]) RETURNS void
     LANGUAGE sql SECURITY DEFINER
@@ -788,6 +868,36 @@ $$;
 
 ALTER FUNCTION portolan.schema_version() OWNER TO portolan_owner;
 
+CREATE FUNCTION portolan.seal_audit_events(p_shard text, p_first_seq bigint, p_links jsonb, p_head bytea) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+declare
+  sealed integer;
+begin
+  update audit_events e set shard = p_shard, seq = p_first_seq + l.n - 1, link = decode(l.link, 'base64')
+  from (
+    select (r.value ->> 'id')::uuid as id, (r.value ->> 'occurredAt')::timestamptz as occurred_at,
+           r.value ->> 'link' as link, r.ordinality as n
+    from jsonb_array_elements(p_links) with ordinality r
+  ) l
+  where e.occurred_at = l.occurred_at and e.id = l.id and e.link is null and e.mac is not null;
+  get diagnostics sealed = row_count;
+  if sealed <> jsonb_array_length(p_links) then
+    raise exception 'the audit events changed while they were sealed' using errcode = '40001';
+  end if;
+  insert into audit_shards as s (audit, shard, seq, head)
+  values ('audit_events', p_shard, p_first_seq + sealed - 1, p_head)
+  on conflict (audit, shard) do update set seq = excluded.seq, head = excluded.head, updated_at = now()
+    where s.seq = p_first_seq - 1;
+  if not found then
+    raise exception 'the events do not follow the shard''s chain' using errcode = '40001';
+  end if;
+  return sealed;
+end $$;
+
+ALTER FUNCTION portolan.seal_audit_events(p_shard text, p_first_seq bigint, p_links jsonb, p_head bytea) OWNER TO portolan_owner;
+
 CREATE FUNCTION portolan.ship_call_audit(p_spool_id text, p_service text, p_records jsonb) RETURNS TABLE("position" bigint, added integer)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'portolan', 'pg_temp'
@@ -824,6 +934,74 @@ begin
 end $$;
 
 ALTER FUNCTION portolan.ship_call_audit(p_spool_id text, p_service text, p_records jsonb) OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.ship_call_audit(p_spool_id text, p_service text, p_records jsonb, p_head bytea) RETURNS TABLE("position" bigint, added integer)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+declare
+  shipped_to bigint;
+  first_seq bigint;
+  last_seq bigint;
+  shard_seq bigint;
+begin
+  insert into spool_positions (spool_id, service) values (p_spool_id, p_service) on conflict do nothing;
+  select s.position into shipped_to from spool_positions s where s.spool_id = p_spool_id for update;
+
+  select min((r ->> 'seq')::bigint), max((r ->> 'seq')::bigint), max((r ->> 'position')::bigint)
+  into first_seq, last_seq, "position"
+  from jsonb_array_elements(p_records) r where (r ->> 'position')::bigint > shipped_to;
+  added := 0;
+  if last_seq is null then
+    "position" := shipped_to;
+    return next;
+    return;
+  end if;
+  select s.seq into shard_seq from audit_shards s where s.audit = 'audit_calls' and s.shard = p_spool_id;
+  if first_seq <> coalesce(shard_seq, 0) + 1 then
+    raise exception 'the records do not follow the spool''s chain' using errcode = '40001';
+  end if;
+
+  insert into audit_calls (
+    occurred_at, call_id, phase, instance_id, user_id, service, method, name, era, request_id, client_address,
+    arguments_digest, arguments_bytes, arguments_sealed, outcome, http_status, json_rpc_code, is_error, error_code,
+    duration_ms, result_bytes, spool_id, spool_position, seq, mac
+  )
+  select r."occurredAt", r."callId", r.phase, r."instanceId", r."userId", coalesce(r.service, p_service), r.method,
+         r.name, r.era, r."requestId", r."clientAddress", decode(r."argumentsDigest", 'hex'), r."argumentsBytes",
+         decode(r."argumentsSealed", 'base64'), r.outcome, r."httpStatus", r."jsonRpcCode", r."isError", r."errorCode",
+         r."durationMs", r."resultBytes", p_spool_id, r.position, r.seq, decode(r.mac, 'base64')
+  from jsonb_to_recordset(p_records) as r (
+    position bigint, seq bigint, mac text, phase text, "callId" uuid, "occurredAt" timestamptz, "instanceId" uuid,
+    "userId" uuid, service text, method text, name text, era text, "requestId" text, "clientAddress" text,
+    "argumentsDigest" text, "argumentsBytes" integer, "argumentsSealed" text, outcome text, "httpStatus" integer,
+    "jsonRpcCode" integer, "isError" boolean, "errorCode" text, "durationMs" real, "resultBytes" bigint
+  )
+  where r.position > shipped_to
+  order by r.position;
+  get diagnostics added = row_count;
+  if added <> last_seq - first_seq + 1 then
+    raise exception 'the records leave a gap in the spool''s chain' using errcode = '40001';
+  end if;
+
+  insert into audit_shards as s (audit, shard, seq, head) values ('audit_calls', p_spool_id, last_seq, p_head)
+  on conflict (audit, shard) do update set seq = excluded.seq, head = excluded.head, updated_at = now();
+  update spool_positions s set position = ship_call_audit."position", updated_at = now()
+  where s.spool_id = p_spool_id;
+  return next;
+end $$;
+
+ALTER FUNCTION portolan.ship_call_audit(p_spool_id text, p_service text, p_records jsonb, p_head bytea) OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.spool_chain(p_spool_id text) RETURNS TABLE("position" bigint, seq bigint, head bytea)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+  select coalesce((select p.position from spool_positions p where p.spool_id = p_spool_id), 0), s.seq, s.head
+  from (values (1)) one (n) left join audit_shards s on s.audit = 'audit_calls' and s.shard = p_spool_id
+$$;
+
+ALTER FUNCTION portolan.spool_chain(p_spool_id text) OWNER TO portolan_owner;
 
 CREATE FUNCTION portolan.spool_position(p_spool_id text) RETURNS bigint
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -863,6 +1041,17 @@ end $$;
 
 ALTER FUNCTION portolan.store_last_list(p_instance_id uuid, p_service text, p_kind text, p_body text) OWNER TO portolan_owner;
 
+CREATE FUNCTION portolan.stray_audit_days() RETURNS SETOF date
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+  select (occurred_at at time zone 'UTC')::date from audit_events_default
+  union
+  select (occurred_at at time zone 'UTC')::date from audit_calls_default
+$$;
+
+ALTER FUNCTION portolan.stray_audit_days() OWNER TO portolan_owner;
+
 CREATE FUNCTION portolan.take_oauth_sign_in(p_state_digest bytea) RETURNS TABLE(id uuid, user_id uuid, session_id uuid, role text, user_status text, authenticated_at timestamp with time zone, is_session_live boolean, service text, label text, method text, browser_digest bytea, sealed_context bytea, is_expired boolean)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'portolan', 'pg_temp'
@@ -886,6 +1075,16 @@ begin
 end $$;
 
 ALTER FUNCTION portolan.take_oauth_sign_in(p_state_digest bytea) OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.unsealed_audit_events(p_limit integer) RETURNS TABLE(id uuid, occurred_at timestamp with time zone, mac bytea)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+  select e.id, e.occurred_at, e.mac from audit_events e
+  where e.link is null and e.mac is not null order by e.occurred_at, e.id limit p_limit
+$$;
+
+ALTER FUNCTION portolan.unsealed_audit_events(p_limit integer) OWNER TO portolan_owner;
 
 CREATE TABLE portolan.api_keys (
     id uuid NOT NULL,
@@ -930,6 +1129,11 @@ CREATE TABLE portolan.audit_calls (
     spool_id text NOT NULL,
     spool_position bigint NOT NULL,
     shipped_at timestamp with time zone DEFAULT now() NOT NULL,
+    mac bytea,
+    seq bigint,
+    arguments_sealed bytea,
+    CONSTRAINT audit_calls_arguments_sealed_check CHECK ((octet_length(arguments_sealed) <= 65536)),
+    CONSTRAINT audit_calls_mac_check CHECK ((octet_length(mac) = 32)),
     CONSTRAINT audit_calls_outcome_check CHECK ((outcome = ANY (ARRAY['ok'::text, 'tool_error'::text, 'error'::text, 'timeout'::text, 'cancelled'::text, 'refused'::text, 'unknown'::text]))),
     CONSTRAINT audit_calls_phase_check CHECK ((phase = ANY (ARRAY['intent'::text, 'outcome'::text])))
 )
@@ -938,6 +1142,8 @@ PARTITION BY RANGE (occurred_at);
 ALTER TABLE ONLY portolan.audit_calls FORCE ROW LEVEL SECURITY;
 
 ALTER TABLE portolan.audit_calls OWNER TO portolan_owner;
+
+COMMENT ON COLUMN portolan.audit_calls.mac IS 'HMAC of spool, number, position and record under k_audit, by its shipper.';
 
 CREATE TABLE portolan.audit_calls_default (
     occurred_at timestamp with time zone NOT NULL,
@@ -963,6 +1169,11 @@ CREATE TABLE portolan.audit_calls_default (
     spool_id text NOT NULL,
     spool_position bigint NOT NULL,
     shipped_at timestamp with time zone DEFAULT now() NOT NULL,
+    mac bytea,
+    seq bigint,
+    arguments_sealed bytea,
+    CONSTRAINT audit_calls_arguments_sealed_check CHECK ((octet_length(arguments_sealed) <= 65536)),
+    CONSTRAINT audit_calls_mac_check CHECK ((octet_length(mac) = 32)),
     CONSTRAINT audit_calls_outcome_check CHECK ((outcome = ANY (ARRAY['ok'::text, 'tool_error'::text, 'error'::text, 'timeout'::text, 'cancelled'::text, 'refused'::text, 'unknown'::text]))),
     CONSTRAINT audit_calls_phase_check CHECK ((phase = ANY (ARRAY['intent'::text, 'outcome'::text])))
 );
@@ -970,6 +1181,18 @@ CREATE TABLE portolan.audit_calls_default (
 ALTER TABLE ONLY portolan.audit_calls_default FORCE ROW LEVEL SECURITY;
 
 ALTER TABLE portolan.audit_calls_default OWNER TO portolan_owner;
+
+CREATE TABLE portolan.audit_checkpoints (
+    number bigint NOT NULL,
+    issued_at timestamp with time zone NOT NULL,
+    statement text NOT NULL
+);
+
+ALTER TABLE ONLY portolan.audit_checkpoints FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.audit_checkpoints OWNER TO portolan_owner;
+
+COMMENT ON TABLE portolan.audit_checkpoints IS 'Signed statements (JWS) of how far the shards had come; the state directory holds them too.';
 
 CREATE TABLE portolan.audit_events (
     id uuid NOT NULL,
@@ -987,8 +1210,14 @@ CREATE TABLE portolan.audit_events (
     request_id text,
     client_address text,
     details jsonb DEFAULT '{}'::jsonb NOT NULL,
+    mac bytea,
+    shard text,
+    seq bigint,
+    link bytea,
     CONSTRAINT audit_events_actor_kind_check CHECK ((actor_kind = ANY (ARRAY['user'::text, 'system'::text, 'anonymous'::text]))),
     CONSTRAINT audit_events_details_check CHECK ((octet_length((details)::text) <= 16384)),
+    CONSTRAINT audit_events_link_check CHECK ((octet_length(link) = 32)),
+    CONSTRAINT audit_events_mac_check CHECK ((octet_length(mac) = 32)),
     CONSTRAINT audit_events_outcome_check CHECK ((outcome = ANY (ARRAY['success'::text, 'denied'::text, 'failure'::text])))
 )
 PARTITION BY RANGE (occurred_at);
@@ -996,6 +1225,10 @@ PARTITION BY RANGE (occurred_at);
 ALTER TABLE ONLY portolan.audit_events FORCE ROW LEVEL SECURITY;
 
 ALTER TABLE portolan.audit_events OWNER TO portolan_owner;
+
+COMMENT ON COLUMN portolan.audit_events.mac IS 'HMAC of the row under k_audit, by its writer; null from versions without it.';
+
+COMMENT ON COLUMN portolan.audit_events.link IS 'HMAC of shard, number, id and MAC under k_audit, by the sealer.';
 
 CREATE TABLE portolan.audit_events_default (
     id uuid NOT NULL,
@@ -1013,14 +1246,37 @@ CREATE TABLE portolan.audit_events_default (
     request_id text,
     client_address text,
     details jsonb DEFAULT '{}'::jsonb NOT NULL,
+    mac bytea,
+    shard text,
+    seq bigint,
+    link bytea,
     CONSTRAINT audit_events_actor_kind_check CHECK ((actor_kind = ANY (ARRAY['user'::text, 'system'::text, 'anonymous'::text]))),
     CONSTRAINT audit_events_details_check CHECK ((octet_length((details)::text) <= 16384)),
+    CONSTRAINT audit_events_link_check CHECK ((octet_length(link) = 32)),
+    CONSTRAINT audit_events_mac_check CHECK ((octet_length(mac) = 32)),
     CONSTRAINT audit_events_outcome_check CHECK ((outcome = ANY (ARRAY['success'::text, 'denied'::text, 'failure'::text])))
 );
 
 ALTER TABLE ONLY portolan.audit_events_default FORCE ROW LEVEL SECURITY;
 
 ALTER TABLE portolan.audit_events_default OWNER TO portolan_owner;
+
+CREATE TABLE portolan.audit_shards (
+    audit text NOT NULL,
+    shard text NOT NULL,
+    seq bigint NOT NULL,
+    head bytea NOT NULL,
+    checkpoint_seq bigint DEFAULT 0 NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT audit_shards_audit_check CHECK ((audit = ANY (ARRAY['audit_events'::text, 'audit_calls'::text]))),
+    CONSTRAINT audit_shards_head_check CHECK ((octet_length(head) = 32))
+);
+
+ALTER TABLE ONLY portolan.audit_shards FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.audit_shards OWNER TO portolan_owner;
+
+COMMENT ON TABLE portolan.audit_shards IS 'How far each shard of the audit has come: the number of its last row and the fold of all.';
 
 CREATE TABLE portolan.daily_calls (
     instance_id uuid NOT NULL,
@@ -1432,11 +1688,17 @@ ALTER TABLE ONLY portolan.api_keys
 ALTER TABLE ONLY portolan.api_keys
     ADD CONSTRAINT api_keys_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY portolan.audit_checkpoints
+    ADD CONSTRAINT audit_checkpoints_pkey PRIMARY KEY (number);
+
 ALTER TABLE ONLY portolan.audit_events
     ADD CONSTRAINT audit_events_pkey PRIMARY KEY (occurred_at, id);
 
 ALTER TABLE ONLY portolan.audit_events_default
     ADD CONSTRAINT audit_events_default_pkey PRIMARY KEY (occurred_at, id);
+
+ALTER TABLE ONLY portolan.audit_shards
+    ADD CONSTRAINT audit_shards_pkey PRIMARY KEY (audit, shard);
 
 ALTER TABLE ONLY portolan.daily_calls
     ADD CONSTRAINT daily_calls_pkey PRIMARY KEY (instance_id, day);
@@ -1525,17 +1787,63 @@ CREATE INDEX audit_calls_of_call ON ONLY portolan.audit_calls USING btree (call_
 
 CREATE INDEX audit_calls_default_call_id_idx ON portolan.audit_calls_default USING btree (call_id);
 
+CREATE INDEX audit_calls_of_instance ON ONLY portolan.audit_calls USING btree (instance_id, occurred_at) WHERE (phase = 'outcome'::text);
+
+CREATE INDEX audit_calls_default_instance_id_occurred_at_idx ON portolan.audit_calls_default USING btree (instance_id, occurred_at) WHERE (phase = 'outcome'::text);
+
+CREATE INDEX audit_calls_ended ON ONLY portolan.audit_calls USING btree (occurred_at, call_id) WHERE (phase = 'outcome'::text);
+
+CREATE INDEX audit_calls_default_occurred_at_call_id_idx ON portolan.audit_calls_default USING btree (occurred_at, call_id) WHERE (phase = 'outcome'::text);
+
+CREATE INDEX audit_calls_failed ON ONLY portolan.audit_calls USING btree (occurred_at) WHERE ((phase = 'outcome'::text) AND (outcome <> 'ok'::text));
+
+CREATE INDEX audit_calls_default_occurred_at_idx ON portolan.audit_calls_default USING btree (occurred_at) WHERE ((phase = 'outcome'::text) AND (outcome <> 'ok'::text));
+
+CREATE INDEX audit_calls_of_request ON ONLY portolan.audit_calls USING btree (request_id) WHERE ((phase = 'outcome'::text) AND (request_id IS NOT NULL));
+
+CREATE INDEX audit_calls_default_request_id_idx ON portolan.audit_calls_default USING btree (request_id) WHERE ((phase = 'outcome'::text) AND (request_id IS NOT NULL));
+
+CREATE INDEX audit_calls_of_service ON ONLY portolan.audit_calls USING btree (service, occurred_at) WHERE (phase = 'outcome'::text);
+
+CREATE INDEX audit_calls_default_service_occurred_at_idx ON portolan.audit_calls_default USING btree (service, occurred_at) WHERE (phase = 'outcome'::text);
+
 CREATE INDEX audit_calls_of_user ON ONLY portolan.audit_calls USING btree (user_id, occurred_at);
 
 CREATE INDEX audit_calls_default_user_id_occurred_at_idx ON portolan.audit_calls_default USING btree (user_id, occurred_at);
+
+CREATE INDEX audit_events_of_action ON ONLY portolan.audit_events USING btree (action, occurred_at);
+
+CREATE INDEX audit_events_default_action_occurred_at_idx ON portolan.audit_events_default USING btree (action, occurred_at);
 
 CREATE INDEX audit_events_of_actor ON ONLY portolan.audit_events USING btree (actor_id, occurred_at);
 
 CREATE INDEX audit_events_default_actor_id_occurred_at_idx ON portolan.audit_events_default USING btree (actor_id, occurred_at);
 
+CREATE INDEX audit_events_unsealed ON ONLY portolan.audit_events USING btree (occurred_at) WHERE ((link IS NULL) AND (mac IS NOT NULL));
+
+CREATE INDEX audit_events_default_occurred_at_idx ON portolan.audit_events_default USING btree (occurred_at) WHERE ((link IS NULL) AND (mac IS NOT NULL));
+
+CREATE INDEX audit_events_refused ON ONLY portolan.audit_events USING btree (occurred_at) WHERE (outcome <> 'success'::text);
+
+CREATE INDEX audit_events_default_occurred_at_idx1 ON portolan.audit_events_default USING btree (occurred_at) WHERE (outcome <> 'success'::text);
+
+CREATE INDEX audit_events_of_request ON ONLY portolan.audit_events USING btree (request_id) WHERE (request_id IS NOT NULL);
+
+CREATE INDEX audit_events_default_request_id_idx ON portolan.audit_events_default USING btree (request_id) WHERE (request_id IS NOT NULL);
+
+CREATE INDEX audit_events_of_service ON ONLY portolan.audit_events USING btree (service, occurred_at) WHERE (service IS NOT NULL);
+
+CREATE INDEX audit_events_default_service_occurred_at_idx ON portolan.audit_events_default USING btree (service, occurred_at) WHERE (service IS NOT NULL);
+
 CREATE INDEX audit_events_of_subject ON ONLY portolan.audit_events USING btree (subject_user_id, occurred_at);
 
 CREATE INDEX audit_events_default_subject_user_id_occurred_at_idx ON portolan.audit_events_default USING btree (subject_user_id, occurred_at);
+
+CREATE INDEX audit_events_of_target ON ONLY portolan.audit_events USING btree (target_id, occurred_at) WHERE (target_id IS NOT NULL);
+
+CREATE INDEX audit_events_default_target_id_occurred_at_idx ON portolan.audit_events_default USING btree (target_id, occurred_at) WHERE (target_id IS NOT NULL);
+
+CREATE INDEX audit_shards_waiting ON portolan.audit_shards USING btree (audit, shard) WHERE (seq > checkpoint_seq);
 
 CREATE INDEX daily_calls_by_day ON portolan.daily_calls USING btree (day);
 
@@ -1581,13 +1889,35 @@ CREATE UNIQUE INDEX users_email_key ON portolan.users USING btree (lower(email))
 
 ALTER INDEX portolan.audit_calls_of_call ATTACH PARTITION portolan.audit_calls_default_call_id_idx;
 
+ALTER INDEX portolan.audit_calls_of_instance ATTACH PARTITION portolan.audit_calls_default_instance_id_occurred_at_idx;
+
+ALTER INDEX portolan.audit_calls_ended ATTACH PARTITION portolan.audit_calls_default_occurred_at_call_id_idx;
+
+ALTER INDEX portolan.audit_calls_failed ATTACH PARTITION portolan.audit_calls_default_occurred_at_idx;
+
+ALTER INDEX portolan.audit_calls_of_request ATTACH PARTITION portolan.audit_calls_default_request_id_idx;
+
+ALTER INDEX portolan.audit_calls_of_service ATTACH PARTITION portolan.audit_calls_default_service_occurred_at_idx;
+
 ALTER INDEX portolan.audit_calls_of_user ATTACH PARTITION portolan.audit_calls_default_user_id_occurred_at_idx;
+
+ALTER INDEX portolan.audit_events_of_action ATTACH PARTITION portolan.audit_events_default_action_occurred_at_idx;
 
 ALTER INDEX portolan.audit_events_of_actor ATTACH PARTITION portolan.audit_events_default_actor_id_occurred_at_idx;
 
+ALTER INDEX portolan.audit_events_unsealed ATTACH PARTITION portolan.audit_events_default_occurred_at_idx;
+
+ALTER INDEX portolan.audit_events_refused ATTACH PARTITION portolan.audit_events_default_occurred_at_idx1;
+
 ALTER INDEX portolan.audit_events_pkey ATTACH PARTITION portolan.audit_events_default_pkey;
 
+ALTER INDEX portolan.audit_events_of_request ATTACH PARTITION portolan.audit_events_default_request_id_idx;
+
+ALTER INDEX portolan.audit_events_of_service ATTACH PARTITION portolan.audit_events_default_service_occurred_at_idx;
+
 ALTER INDEX portolan.audit_events_of_subject ATTACH PARTITION portolan.audit_events_default_subject_user_id_occurred_at_idx;
+
+ALTER INDEX portolan.audit_events_of_target ATTACH PARTITION portolan.audit_events_default_target_id_occurred_at_idx;
 
 CREATE TRIGGER count_wrap_of_changed AFTER UPDATE ON portolan.data_keys FOR EACH ROW WHEN ((old.wrapped IS DISTINCT FROM new.wrapped)) EXECUTE FUNCTION portolan.count_wrap();
 
@@ -1707,7 +2037,11 @@ CREATE POLICY api_own ON portolan.users TO portolan_api USING (((id = ( SELECT p
 
 CREATE POLICY api_read ON portolan.audit_calls FOR SELECT TO portolan_api USING (((( SELECT portolan.app_scope() AS app_scope) = ANY (ARRAY['admin'::text, 'auditor'::text])) OR (user_id = ( SELECT portolan.app_user_id() AS app_user_id))));
 
+CREATE POLICY api_read ON portolan.audit_checkpoints FOR SELECT TO portolan_api USING ((( SELECT portolan.app_scope() AS app_scope) = ANY (ARRAY['admin'::text, 'auditor'::text])));
+
 CREATE POLICY api_read ON portolan.audit_events FOR SELECT TO portolan_api USING (((( SELECT portolan.app_scope() AS app_scope) = ANY (ARRAY['admin'::text, 'auditor'::text])) OR (subject_user_id = ( SELECT portolan.app_user_id() AS app_user_id)) OR (actor_id = ( SELECT portolan.app_user_id() AS app_user_id))));
+
+CREATE POLICY api_read ON portolan.audit_shards FOR SELECT TO portolan_api USING ((( SELECT portolan.app_scope() AS app_scope) = ANY (ARRAY['admin'::text, 'auditor'::text])));
 
 CREATE POLICY api_read ON portolan.data_keys FOR SELECT TO portolan_api USING (((user_id IS NULL) OR (user_id = ( SELECT portolan.app_user_id() AS app_user_id)) OR (( SELECT portolan.app_scope() AS app_scope) = 'admin'::text)));
 
@@ -1729,9 +2063,13 @@ ALTER TABLE portolan.audit_calls ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE portolan.audit_calls_default ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE portolan.audit_checkpoints ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE portolan.audit_events ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE portolan.audit_events_default ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.audit_shards ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE portolan.daily_calls ENABLE ROW LEVEL SECURITY;
 
@@ -1752,6 +2090,10 @@ CREATE POLICY jobs_all ON portolan.data_keys TO portolan_jobs USING (true) WITH 
 CREATE POLICY jobs_all ON portolan.service_health TO portolan_jobs USING (true) WITH CHECK (true);
 
 CREATE POLICY jobs_all ON portolan.system_keys TO portolan_jobs USING (true) WITH CHECK (true);
+
+CREATE POLICY jobs_read ON portolan.audit_checkpoints FOR SELECT TO portolan_jobs USING (true);
+
+CREATE POLICY jobs_read ON portolan.audit_shards FOR SELECT TO portolan_jobs USING (true);
 
 CREATE POLICY jobs_read ON portolan.install FOR SELECT TO portolan_jobs USING (true);
 
@@ -1783,9 +2125,13 @@ CREATE POLICY owner_all ON portolan.audit_calls TO portolan_owner USING (true) W
 
 CREATE POLICY owner_all ON portolan.audit_calls_default TO portolan_owner USING (true) WITH CHECK (true);
 
+CREATE POLICY owner_all ON portolan.audit_checkpoints TO portolan_owner USING (true) WITH CHECK (true);
+
 CREATE POLICY owner_all ON portolan.audit_events TO portolan_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner_all ON portolan.audit_events_default TO portolan_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner_all ON portolan.audit_shards TO portolan_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner_all ON portolan.daily_calls TO portolan_owner USING (true) WITH CHECK (true);
 
@@ -1856,6 +2202,9 @@ GRANT USAGE ON SCHEMA portolan TO portolan_jobs;
 REVOKE ALL ON FUNCTION portolan.accept_invite(p_digest bytea, p_id uuid, p_email text, p_display_name text, p_password_hash text) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.accept_invite(p_digest bytea, p_id uuid, p_email text, p_display_name text, p_password_hash text) TO portolan_api;
 
+REVOKE ALL ON FUNCTION portolan.add_audit_checkpoint(p_number bigint, p_issued_at timestamp with time zone, p_statement text, p_shards jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.add_audit_checkpoint(p_number bigint, p_issued_at timestamp with time zone, p_statement text, p_shards jsonb) TO portolan_jobs;
+
 REVOKE ALL ON FUNCTION portolan.app_scope() FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.app_scope() TO portolan_api;
 GRANT ALL ON FUNCTION portolan.app_scope() TO portolan_service;
@@ -1872,6 +2221,9 @@ GRANT ALL ON FUNCTION portolan.begin_oauth_renewal(p_id uuid, p_service text, p_
 REVOKE ALL ON FUNCTION portolan.check_session(p_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.check_session(p_id uuid) TO portolan_api;
 
+REVOKE ALL ON FUNCTION portolan.count_unchained_audit() FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.count_unchained_audit() TO portolan_jobs;
+
 REVOKE ALL ON FUNCTION portolan.count_wrap() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION portolan.create_first_admin(p_id uuid, p_email text, p_display_name text, p_password_hash text) FROM PUBLIC;
@@ -1885,6 +2237,9 @@ GRANT ALL ON FUNCTION portolan.drop_audit_partitions(p_before date) TO portolan_
 REVOKE ALL ON FUNCTION portolan.ensure_audit_partitions(p_from date, p_days integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.ensure_audit_partitions(p_from date, p_days integer) TO portolan_jobs;
 
+REVOKE ALL ON FUNCTION portolan.expired_audit_partitions(p_before date) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.expired_audit_partitions(p_before date) TO portolan_jobs;
+
 REVOKE ALL ON FUNCTION portolan.fail_oauth_renewal(p_id uuid, p_service text, p_revision integer, p_holder uuid, p_is_refused boolean, p_retry_ms integer, p_cause text) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.fail_oauth_renewal(p_id uuid, p_service text, p_revision integer, p_holder uuid, p_is_refused boolean, p_retry_ms integer, p_cause text) TO portolan_service;
 
@@ -1896,6 +2251,9 @@ GRANT ALL ON FUNCTION portolan.find_login(p_email text) TO portolan_api;
 
 REVOKE ALL ON FUNCTION portolan.finish_oauth_renewal(p_id uuid, p_service text, p_revision integer, p_holder uuid, p_sealed bytea) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.finish_oauth_renewal(p_id uuid, p_service text, p_revision integer, p_holder uuid, p_sealed bytea) TO portolan_service;
+
+REVOKE ALL ON FUNCTION portolan.forget_audit_checkpoints(p_below bigint, p_shards_before timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.forget_audit_checkpoints(p_below bigint, p_shards_before timestamp with time zone) TO portolan_jobs;
 
 REVOKE ALL ON FUNCTION portolan.forget_era_verdict(p_service text, p_upstream bytea, p_auth_context bytea, p_asked_at timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.forget_era_verdict(p_service text, p_upstream bytea, p_auth_context bytea, p_asked_at timestamp with time zone) TO portolan_service;
@@ -1910,6 +2268,9 @@ GRANT ALL ON FUNCTION portolan.has_admin() TO portolan_api;
 
 REVOKE ALL ON FUNCTION portolan.lease_daily_calls(p_instance_id uuid, p_service text, p_limit integer, p_user_limit integer, p_wanted integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.lease_daily_calls(p_instance_id uuid, p_service text, p_limit integer, p_user_limit integer, p_wanted integer) TO portolan_service;
+
+REVOKE ALL ON FUNCTION portolan.lock_audit_chain() FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.lock_audit_chain() TO portolan_jobs;
 
 REVOKE ALL ON FUNCTION portolan.mark_instances_used(p_ids uuid[], p_at timestamp with time zone[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.mark_instances_used(p_ids uuid[], p_at timestamp with time zone[]) TO portolan_service;
@@ -1976,8 +2337,17 @@ GRANT ALL ON FUNCTION portolan.schema_version() TO portolan_api;
 GRANT ALL ON FUNCTION portolan.schema_version() TO portolan_service;
 GRANT ALL ON FUNCTION portolan.schema_version() TO portolan_jobs;
 
+REVOKE ALL ON FUNCTION portolan.seal_audit_events(p_shard text, p_first_seq bigint, p_links jsonb, p_head bytea) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.seal_audit_events(p_shard text, p_first_seq bigint, p_links jsonb, p_head bytea) TO portolan_jobs;
+
 REVOKE ALL ON FUNCTION portolan.ship_call_audit(p_spool_id text, p_service text, p_records jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.ship_call_audit(p_spool_id text, p_service text, p_records jsonb) TO portolan_service;
+
+REVOKE ALL ON FUNCTION portolan.ship_call_audit(p_spool_id text, p_service text, p_records jsonb, p_head bytea) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.ship_call_audit(p_spool_id text, p_service text, p_records jsonb, p_head bytea) TO portolan_service;
+
+REVOKE ALL ON FUNCTION portolan.spool_chain(p_spool_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.spool_chain(p_spool_id text) TO portolan_service;
 
 REVOKE ALL ON FUNCTION portolan.spool_position(p_spool_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.spool_position(p_spool_id text) TO portolan_service;
@@ -1988,15 +2358,27 @@ GRANT ALL ON FUNCTION portolan.store_era_verdict(p_service text, p_upstream byte
 REVOKE ALL ON FUNCTION portolan.store_last_list(p_instance_id uuid, p_service text, p_kind text, p_body text) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.store_last_list(p_instance_id uuid, p_service text, p_kind text, p_body text) TO portolan_service;
 
+REVOKE ALL ON FUNCTION portolan.stray_audit_days() FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.stray_audit_days() TO portolan_jobs;
+
 REVOKE ALL ON FUNCTION portolan.take_oauth_sign_in(p_state_digest bytea) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.take_oauth_sign_in(p_state_digest bytea) TO portolan_api;
+
+REVOKE ALL ON FUNCTION portolan.unsealed_audit_events(p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.unsealed_audit_events(p_limit integer) TO portolan_jobs;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE portolan.api_keys TO portolan_api;
 
 GRANT SELECT ON TABLE portolan.audit_calls TO portolan_api;
 
+GRANT SELECT ON TABLE portolan.audit_checkpoints TO portolan_api;
+GRANT SELECT ON TABLE portolan.audit_checkpoints TO portolan_jobs;
+
 GRANT SELECT,INSERT ON TABLE portolan.audit_events TO portolan_api;
 GRANT INSERT ON TABLE portolan.audit_events TO portolan_jobs;
+
+GRANT SELECT ON TABLE portolan.audit_shards TO portolan_api;
+GRANT SELECT ON TABLE portolan.audit_shards TO portolan_jobs;
 
 GRANT SELECT ON TABLE portolan.daily_calls TO portolan_api;
 

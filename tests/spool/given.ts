@@ -77,15 +77,13 @@ export function aLedger(): Ledger {
   return {
     records,
     positions,
-    ship: async ({ spoolId, records: text, position, count }) => {
-      const batch: CallAuditRecord[] = JSON.parse(text);
-      if (batch.length !== count || batch.at(-1)?.position !== position)
-        throw new Error('a batch is ill formed');
+    ship: async ({ spoolId, lines }) => {
+      const batch = lines.map(({ position, line }): CallAuditRecord => ({ position, ...JSON.parse(line) }));
       const from = positions.get(spoolId) ?? 0;
       records.push(
         ...batch.filter((record) => record.position > from).map((record) => ({ ...record, spoolId })),
       );
-      positions.set(spoolId, Math.max(from, position));
+      positions.set(spoolId, Math.max(from, lines.at(-1)?.position ?? 0));
     },
     findPosition: async (spoolId) => positions.get(spoolId) ?? 0,
     forgetSpool: async (spoolId) => void positions.delete(spoolId),

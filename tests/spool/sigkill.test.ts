@@ -6,12 +6,8 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from '@jest/globals';
 import { processMark, toSpoolPath } from '../../backend/src/spool/spoolFiles.js';
-import {
-  findSpoolPosition,
-  forgetSpool,
-  shipCallAuditText,
-  type CallAuditRecord,
-} from '../../backend/src/stores/callAuditStore.js';
+import type { CallAuditRecord } from '../../backend/src/stores/callAuditStore.js';
+import { aCallChain } from '../support/callAudit.js';
 import { cloneDatabase, type TestDatabase } from '../support/testDatabase.js';
 import { aFolder, aShipper, aSpool, anIntent, anOutcome, tally, type Ledger } from './given.js';
 
@@ -121,12 +117,8 @@ async function killAfter(dir: string, durability: string, acknowledged: number):
 }
 
 function toLedger(database: TestDatabase): Pick<Ledger, 'ship' | 'findPosition' | 'forgetSpool'> {
-  const pool = database.pool('service');
-  return {
-    ship: async ({ spoolId, records }) => void (await shipCallAuditText(pool, spoolId, 'github', records)),
-    findPosition: (spoolId) => findSpoolPosition(pool, spoolId),
-    forgetSpool: (spoolId) => forgetSpool(pool, spoolId),
-  };
+  const chain = aCallChain(database.pool('service'), 'github');
+  return { ...chain, ship: async (batch) => void (await chain.ship(batch)) };
 }
 
 async function rowsOf(database: TestDatabase): Promise<readonly CallAuditRecord[]> {

@@ -104,7 +104,7 @@ describe('the spool shipper', () => {
     using folder = aFolder();
     const ledger = aLedger();
     const ship: Ledger['ship'] = async (batch) => {
-      if (batch.records.includes('poison'))
+      if (batch.lines.some(({ line }) => line.includes('poison')))
         throw Object.assign(new Error('invalid input'), { code: '22P02' });
       await ledger.ship(batch);
     };
@@ -202,7 +202,9 @@ describe('files of a dead process', () => {
       const second = aShipper(folder.path, { ...ledger, ship: watched });
       await second.close();
       // It asks first, and does not send what the database has.
-      expect(again.filter(({ spoolId, position }) => position <= (known.get(spoolId) ?? 0))).toEqual([]);
+      expect(
+        again.filter(({ spoolId, lines }) => lines.at(-1)!.position <= (known.get(spoolId) ?? 0)),
+      ).toEqual([]);
       expect(tally(ledger.records)).toEqual(allOnce(intents));
       expect(folder.files()).toEqual([]);
     }

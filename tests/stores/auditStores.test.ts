@@ -9,7 +9,7 @@ import {
   type AuditEvent,
 } from '../../backend/src/stores/auditStore.js';
 import {
-  findSpoolPosition,
+  findSpoolChain,
   forgetSpool,
   shipCallAudit,
   type CallAuditRecord,
@@ -22,6 +22,7 @@ import {
 } from '../../backend/src/stores/healthStore.js';
 import { deleteInstance } from '../../backend/src/stores/instancesStore.js';
 import { purgeExpired } from '../../backend/src/stores/retentionStore.js';
+import { shipRecords } from '../support/callAudit.js';
 import { anInstance, aUser } from '../support/rows.js';
 import { cloneDatabase } from '../support/testDatabase.js';
 
@@ -87,39 +88,70 @@ it('R11 call records are shipped exactly once: the same batch again, cut differe
   const service = db.pool('service');
   const superuser = await db.superuser();
   const records = Array.from({ length: 10 }, (_, n) => aRecord((n + 1) * 100));
-  expect(await findSpoolPosition(service, 's1')).toBe(0);
-  expect(await shipCallAudit(service, 's1', 'figma', records.slice(0, 5))).toEqual({
-    position: 500,
-    added: 5,
-  });
-  expect(await shipCallAudit(service, 's1', 'figma', records.slice(0, 5))).toEqual({
-    position: 500,
-    added: 0,
-  });
-  expect(await shipCallAudit(service, 's1', 'figma', records.slice(2, 7))).toEqual({
-    position: 700,
-    added: 2,
-  });
-  const both = await Promise.all([
-    shipCallAudit(service, 's1', 'figma', records),
-    shipCallAudit(service, 's1', 'figma', records),
+  const positionOf = async (spoolId: string) => (await findSpoolChain(service, spoolId)).position;
+  expect(await findSpoolChain(service, 's1')).toEqual({ position: 0, seq: 0, head: null });
+  await shipRecords(service, 's1', 'figma', records.slice(0, 5));
+  await shipRecords(service, 's1', 'figma', records.slice(0, 5));
+  expect([await countCalls(superuser), await positionOf('s1')]).toEqual([5, 500]);
+  await shipRecords(service, 's1', 'figma', records.slice(2, 7));
+  expect([await countCalls(superuser), await positionOf('s1')]).toEqual([7, 700]);
+  await Promise.all([
+    shipRecords(service, 's1', 'figma', records),
+    shipRecords(service, 's1', 'figma', records),
   ]);
-  expect(both.reduce((sum, { added }) => sum + added, 0)).toBe(3);
   expect(await countCalls(superuser)).toBe(10);
-  expect(await findSpoolPosition(service, 's1')).toBe(1_000);
+  expect(await findSpoolChain(service, 's1')).toMatchObject({ position: 1_000, seq: 10 });
   // An empty batch and another spool change nothing of it.
-  expect(await shipCallAudit(service, 's1', 'figma', [])).toEqual({ position: 1_000, added: 0 });
-  expect(await shipCallAudit(service, 's2', 'figma', [aRecord(50)])).toEqual({ position: 50, added: 1 });
+  await shipRecords(service, 's1', 'figma', []);
+  await shipRecords(service, 's2', 'figma', [aRecord(50)]);
+  expect([await positionOf('s1'), await positionOf('s2')]).toEqual([1_000, 50]);
   await forgetSpool(service, 's1');
-  expect(await findSpoolPosition(service, 's1')).toBe(0);
+  expect(await positionOf('s1')).toBe(0);
+});
+
+it('R30 takes what the version before ships, without a chain, also in the middle of a spool', async () => {
+  await using db = await cloneDatabase();
+  const service = db.pool('service');
+  const superuser = await db.superuser();
+  const shipOld = (records: readonly CallAuditRecord[]) =>
+    service.query(`select * from ship_call_audit('s', 'figma', $1)`, [JSON.stringify(records)]);
+  const records = Array.from({ length: 6 }, (_, n) => aRecord((n + 1) * 100));
+  await shipOld(records.slice(0, 2));
+  await shipRecords(service, 's', 'figma', records.slice(0, 4));
+  await shipOld(records.slice(2, 5));
+  await shipRecords(service, 's', 'figma', records);
+  const { rows } = await superuser.query(
+    'select seq::int, mac is not null as "isChained" from audit_calls order by spool_position',
+  );
+  expect(rows).toEqual([null, null, 1, 2, null, 3].map((seq) => ({ seq, isChained: seq !== null })));
+});
+
+it('refuses records that leave a gap in a chain, or go over what is there, and adds none of them', async () => {
+  await using db = await cloneDatabase();
+  const service = db.pool('service');
+  const mac = Buffer.alloc(32).toString('base64');
+  const ship = (seqs: readonly number[]) =>
+    shipCallAudit(service, {
+      spoolId: 's',
+      service: 'figma',
+      records: JSON.stringify(seqs.map((seq) => ({ ...aRecord(seq * 10), seq, mac }))),
+      head: Buffer.alloc(32),
+    });
+  const outOfStep = { code: '40001' };
+  await expect(ship([2])).rejects.toMatchObject(outOfStep);
+  await expect(ship([1, 3])).rejects.toMatchObject(outOfStep);
+  expect(await ship([1, 2])).toEqual({ position: 20, added: 2 });
+  await expect(ship([4])).rejects.toMatchObject(outOfStep);
+  expect(await ship([1, 2, 3])).toEqual({ position: 30, added: 1 });
+  expect(await countCalls(await db.superuser())).toBe(3);
 });
 
 it('R11 a batch with one unusable record adds nothing and moves nothing', async () => {
   await using db = await cloneDatabase();
   const service = db.pool('service');
   const broken = aRecord(200, { callId: 'no uuid' });
-  await expect(shipCallAudit(service, 's', 'figma', [aRecord(100), broken])).rejects.toThrow('uuid');
-  expect(await findSpoolPosition(service, 's')).toBe(0);
+  await expect(shipRecords(service, 's', 'figma', [aRecord(100), broken])).rejects.toThrow('uuid');
+  expect((await findSpoolChain(service, 's')).position).toBe(0);
   expect(await countCalls(await db.superuser())).toBe(0);
 });
 
@@ -140,7 +172,7 @@ it('an outcome keeps all that is known of a call', async () => {
     durationMs: 12.5,
     resultBytes: 3_000_000_000,
   });
-  await shipCallAudit(db.pool('service'), 's', 'figma', [record]);
+  await shipRecords(db.pool('service'), 's', 'figma', [record]);
   const { rows } = await (await db.superuser()).query('select * from audit_calls');
   expect(rows[0]).toMatchObject({
     occurred_at: new Date(record.occurredAt),
@@ -170,7 +202,7 @@ it('audits are kept by day: rows that came before their partition move into it, 
   await using db = await cloneDatabase();
   const jobs = db.pool('jobs');
   const superuser = await db.superuser();
-  await shipCallAudit(db.pool('service'), 's', 'figma', [
+  await shipRecords(db.pool('service'), 's', 'figma', [
     at('2026-01-01T00:00:00.000Z'),
     at('2026-01-01T23:59:59.999Z'),
     at('2026-01-02T00:00:00.000Z'),
@@ -193,7 +225,7 @@ it('audits are kept by day: rows that came before their partition move into it, 
   expect(await dropAuditPartitions(jobs, new Date('2026-01-02T00:00:00Z'))).toBe(2);
   expect(await where()).toEqual(['audit_calls_20260102 1', 'audit_calls_default 1']);
   // New rows find their day, and the partition is as closed as its parent.
-  await shipCallAudit(db.pool('service'), 's2', 'figma', [at('2026-01-03T00:00:00.000Z')]);
+  await shipRecords(db.pool('service'), 's2', 'figma', [at('2026-01-03T00:00:00.000Z')]);
   expect(await where()).toContain('audit_calls_20260103 1');
   await expect(
     withUser(db.pool('api'), { userId: null, scope: 'admin' }, (client) =>

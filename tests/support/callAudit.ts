@@ -1,4 +1,13 @@
+import { createSecretKey, type KeyObject } from 'node:crypto';
+import type { DatabasePool } from '../../backend/src/database/pool.js';
 import { withUser } from '../../backend/src/database/withUser.js';
+import { createCallChain, type CallChain } from '../../backend/src/spool/callChain.js';
+import {
+  findSpoolChain,
+  forgetSpool,
+  shipCallAudit,
+  type CallAuditRecord,
+} from '../../backend/src/stores/callAuditStore.js';
 import type { UniversalServer } from './universalServer.js';
 
 export interface CallAuditRow {
@@ -21,4 +30,28 @@ export async function callAuditOf(
     ),
   );
   return rows;
+}
+
+/** Stands for `k_audit` where a test has no installation. */
+export const testAuditKey: KeyObject = createSecretKey(Buffer.alloc(32, 'audit'));
+
+/** The chain of a service's spools into a database; the pool's role is `service`. */
+export function aCallChain(pool: DatabasePool, service: string, key: KeyObject = testAuditKey): CallChain {
+  return createCallChain({
+    kAudit: () => key,
+    findChain: (spoolId) => findSpoolChain(pool, spoolId),
+    shipChained: (spoolId, records, head) => shipCallAudit(pool, { spoolId, service, records, head }),
+    forgetSpool: (spoolId) => forgetSpool(pool, spoolId),
+  });
+}
+
+/** Ships records as the spool's shipper would. */
+export async function shipRecords(
+  pool: DatabasePool,
+  spoolId: string,
+  service: string,
+  records: readonly CallAuditRecord[],
+): Promise<void> {
+  const lines = records.map(({ position, ...line }) => ({ position, line: JSON.stringify(line) }));
+  await aCallChain(pool, service).ship({ spoolId, lines });
 }

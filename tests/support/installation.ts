@@ -18,6 +18,7 @@ import {
 } from '../../backend/src/stores/instanceCredentialsStore.js';
 import { createInstance, setOverrides } from '../../backend/src/stores/instancesStore.js';
 import { createUser } from '../../backend/src/stores/usersStore.js';
+import { eventMac } from '../../backend/src/vault/auditMacs.js';
 import { newKeyRingFile, parseKeyRing } from '../../backend/src/vault/keyRing.js';
 import { cloneDatabase, type TestDatabase } from './testDatabase.js';
 
@@ -53,7 +54,8 @@ export interface Installation extends AsyncDisposable {
 
 export async function openInstallation(): Promise<Installation> {
   const db = await cloneDatabase();
-  const api = db.pool('api');
+  const auditMac = (text: string) => eventMac(vault.keys().system.audit, text);
+  const api = db.pool('api', { auditMac });
   const ring = newKeyRingFile(randomBytes);
   await api.transaction((client) =>
     layInstallKeys(client, { ring: parseKeyRing(ring), newId: randomUUID, randomBytes }),

@@ -10,6 +10,8 @@ import { readSecretFile, type Secret } from '../../backend/src/config/secrets.js
 import { toStatePaths, type DatabaseRole } from '../../backend/src/config/statePaths.js';
 import { createPool, type DatabasePool, type PoolOptions } from '../../backend/src/database/pool.js';
 import { databaseOf, withDatabase } from '../../backend/src/database/urlFiles.js';
+import { eventMac } from '../../backend/src/vault/auditMacs.js';
+import { testAuditKey } from './callAudit.js';
 import { clusterVariable, readTemplateUrl } from './testCluster.js';
 import { eventually } from './eventually.js';
 
@@ -51,6 +53,7 @@ export async function cloneDatabase(): Promise<TestDatabase> {
         connectionString: urls[role],
         applicationName: `test-${role}`,
         connectionsMax: 4,
+        auditMac: (text) => eventMac(testAuditKey, text),
         ...options,
       });
       closers.push(() => pool.close());

@@ -9,7 +9,7 @@ import { Pool, type PoolClient, type QueryConfig, type QueryResult, type QueryRe
 import type { Secret } from '../config/secrets.js';
 import { AppError } from '../errors/appError.js';
 import { isConnectionLost, toDatabaseError } from './databaseErrors.js';
-import type { Queryable } from './queryable.js';
+import type { AuditMac, Queryable } from './queryable.js';
 
 export interface PoolOptions {
   readonly connectionString: Secret;
@@ -23,6 +23,8 @@ export interface PoolOptions {
   /** How long one statement may take; the server cancels it, and the client gives up shortly after. */
   readonly statementTimeoutMs?: number;
   readonly idleTimeoutMs?: number;
+  /** Given to the pools of programs that write audit events: what a row of theirs is signed with. */
+  readonly auditMac?: AuditMac;
   /** Told of connections that break while nobody uses them. */
   readonly onIdleError?: (error: Error) => void;
 }
@@ -115,7 +117,7 @@ export function createPool(options: PoolOptions): DatabasePool {
       return await withClient(async (client) => {
         await client.query(`begin${readOnly ? ' read only' : ''};${begin}`);
         try {
-          result = await work(client);
+          result = await work(toQueryable(client, options.auditMac));
           if (!readOnly) transactionId = await currentTransactionId(client);
           isCommitting = true;
           await client.query('commit');
@@ -177,6 +179,15 @@ export function createPool(options: PoolOptions): DatabasePool {
     counts: () => ({ total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }),
     close,
     [Symbol.asyncDispose]: close,
+  };
+}
+
+function toQueryable(client: PoolClient, auditMac: AuditMac | undefined): Queryable {
+  if (auditMac === undefined) return client;
+  return {
+    query: <Row extends QueryResultRow>(query: string | QueryConfig, values?: unknown[]) =>
+      client.query<Row>(query, values),
+    auditMac,
   };
 }
 

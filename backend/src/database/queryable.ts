@@ -9,7 +9,12 @@ export interface Queryable {
     query: string | QueryConfig,
     values?: unknown[],
   ): Promise<QueryResult<Row>>;
+  /** The MAC of an audit event, by whoever may write one; see `PoolOptions.auditMac`. */
+  readonly auditMac?: AuditMac;
 }
+
+/** HMAC of an event's canonical text under `k_audit`. @throws AppError SEALED */
+export type AuditMac = (canonical: string) => Buffer;
 
 /** The row that a statement must have found or made; the SQL guarantees it. */
 export function onlyRow<Row extends QueryResultRow>(result: QueryResult<Row>): Row {

@@ -21,6 +21,7 @@ import { loadSigningKeys, refuseSharedKeys, type SigningKeys } from '../services
 import { openVaultGate } from '../services/vaultKeys.js';
 import { createLogger } from '../telemetry/logger.js';
 import { createMainApiMetrics } from '../telemetry/metrics.js';
+import { eventMac } from '../vault/auditMacs.js';
 import { parseKeyRing } from '../vault/keyRing.js';
 import { createApp } from './app.js';
 import { createContext } from './context.js';
@@ -40,6 +41,7 @@ await runProgram('main-api', async () => {
   const pool = createPool({
     connectionString,
     applicationName: 'portolan-main-api',
+    auditMac: (text) => eventMac(vault.keys().system.audit, text),
     onIdleError: (error) => log.warn('an idle database connection broke', { error }),
   });
   metrics.watchPool(() => pool.counts());

@@ -35,7 +35,7 @@ export interface ActorChange {
 
 /**
  * Writes one row, in the caller's transaction.
- * @throws AppError AUDIT_UNAVAILABLE, so that the change is rolled back (07 H02).
+ * @throws AppError AUDIT_UNAVAILABLE or SEALED, so that the change is rolled back (07 H02).
  */
 export async function recordActorChange(db: Queryable, actor: Actor, change: ActorChange): Promise<void> {
   await writeAudit(db, {
@@ -62,6 +62,7 @@ export async function writeAudit(db: Queryable, event: AuditEvent): Promise<void
   } catch (cause) {
     // A lost connection says DATABASE_UNAVAILABLE by itself, and the pool has to see it as it is.
     if (isConnectionLost(cause)) throw cause;
+    if (cause instanceof AppError && cause.code === 'SEALED') throw cause;
     throw new AppError('AUDIT_UNAVAILABLE', 'the audit row of a change was refused', { cause });
   }
 }

@@ -5,7 +5,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { AppError } from '../errors/appError.js';
-import { toSpoolBatch, type ShipBatch } from './spoolBatch.js';
+import type { ShipBatch } from './spoolBatch.js';
 
 export interface DirectQueue {
   /** Records that wait for the database. */
@@ -59,7 +59,7 @@ export function createDirectQueue({ spoolId, ship, deadlineMs, retryMs }: Direct
   const shipInFlight = async (): Promise<void> => {
     let failure: unknown = null;
     try {
-      await ship(toSpoolBatch(spoolId, inFlight));
+      await ship({ spoolId, lines: inFlight });
     } catch (error) {
       failure = error ?? new Error('the batch was refused');
     }

@@ -9,7 +9,7 @@ import type { Logger } from '../telemetry/logger.js';
 import type { CallSpool, WrittenFile } from './callSpool.js';
 import { readLeftovers, type Leftover } from './leftovers.js';
 import { readLines } from './readLines.js';
-import { toSpoolBatch, type PlacedLine, type ShipBatch } from './spoolBatch.js';
+import type { PlacedLine, ShipBatch } from './spoolBatch.js';
 import { adoptDeadOrigins, processMark } from './spoolFiles.js';
 
 export interface SpoolShipperOptions {
@@ -106,7 +106,7 @@ export function createSpoolShipper(options: SpoolShipperOptions): SpoolShipper {
   const shipBatch = async (source: Source, lines: readonly PlacedLine[]): Promise<void> => {
     if (lines.length === 0) return;
     try {
-      await ship(toSpoolBatch(source.spoolId, lines));
+      await ship({ spoolId: source.spoolId, lines });
     } catch (error) {
       if (!isRecordFault(error)) throw error;
       if (lines.length === 1) return putAside(source, lines, error);

@@ -24,14 +24,26 @@ export interface AuditEvent {
   readonly details: Readonly<Record<string, unknown>>;
 }
 
-/** Writes one event, with the transaction's time. */
-export async function insertAuditEvent(db: Queryable, id: string, event: AuditEvent): Promise<void> {
+/**
+ * Writes one event, signed: a row without its MAC would count as forged.
+ * @throws AppError SEALED when there is no key to sign with
+ */
+export async function insertAuditEvent(
+  db: Queryable,
+  id: string,
+  event: AuditEvent,
+  occurredAt = new Date(),
+): Promise<void> {
+  if (db.auditMac === undefined)
+    throw new Error('this pool was made without `auditMac`, so it writes no audit');
+  const mac = db.auditMac(toCanonicalEvent(id, occurredAt, event));
   await db.query(
-    `insert into audit_events (id, actor_kind, actor_id, actor_via, subject_user_id, action, target_kind, target_id,
-       service, outcome, error_code, request_id, client_address, details)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+    `insert into audit_events (id, occurred_at, actor_kind, actor_id, actor_via, subject_user_id, action, target_kind,
+       target_id, service, outcome, error_code, request_id, client_address, details, mac)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`,
     [
       id,
+      occurredAt.toISOString(),
       event.actorKind,
       event.actorId,
       event.actorVia,
@@ -45,8 +57,39 @@ export async function insertAuditEvent(db: Queryable, id: string, event: AuditEv
       event.requestId,
       event.clientAddress,
       JSON.stringify(event.details),
+      mac,
     ],
   );
+}
+
+/** The text that an event's MAC is over: the same for the event that is written and for the row that is read. */
+export function toCanonicalEvent(id: string, occurredAt: Date, event: AuditEvent): string {
+  return JSON.stringify(
+    [
+      id,
+      occurredAt.toISOString(),
+      event.actorKind,
+      event.actorId,
+      event.actorVia,
+      event.subjectUserId,
+      event.action,
+      event.targetKind,
+      event.targetId,
+      event.service,
+      event.outcome,
+      event.errorCode,
+      event.requestId,
+      event.clientAddress,
+      event.details,
+    ],
+    inKeyOrder,
+  );
+}
+
+/** PostgreSQL's jsonb keeps no order of members. */
+function inKeyOrder(_key: string, value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+  return Object.fromEntries(Object.entries(value).sort(([one], [other]) => (one < other ? -1 : 1)));
 }
 
 /**

@@ -40,6 +40,8 @@ export interface CallAuditRecord {
   /** HMAC-SHA256 of the arguments under the audit key, hex. */
   readonly argumentsDigest?: string;
   readonly argumentsBytes?: number;
+  /** What the service's `audit.arguments` keeps of them, sealed under the user's DEK, base64. */
+  readonly argumentsSealed?: string;
   readonly outcome?: CallOutcome;
   readonly httpStatus?: number;
   readonly jsonRpcCode?: number;
@@ -56,37 +58,46 @@ export interface ShippedBatch {
   readonly added: number;
 }
 
-/** Adds the records beyond the spool's position, in order, and moves the position: all or nothing. */
-export async function shipCallAudit(
-  db: Queryable,
-  spoolId: string,
-  service: string,
-  records: readonly CallAuditRecord[],
-): Promise<ShippedBatch> {
-  return shipCallAuditText(db, spoolId, service, JSON.stringify(records));
+/** How far a spool was shipped: in bytes, and in records that are chained. */
+export interface SpoolChain {
+  readonly position: number;
+  readonly seq: number;
+  /** Null before the first chained record. */
+  readonly head: Buffer | null;
 }
 
-/** The same for a batch that is JSON text already: an array of `CallAuditRecord`. */
-export async function shipCallAuditText(
+/**
+ * Adds the records beyond the spool's position, in order, and moves position, number and head: all or nothing.
+ * `records`: JSON text of an array of `CallAuditRecord` with `seq` and `mac`; SQLSTATE 40001 when the first that is new
+ * does not follow the last that is there.
+ */
+export async function shipCallAudit(
   db: Queryable,
-  spoolId: string,
-  service: string,
-  records: string,
+  { spoolId, service, records, head }: ChainedBatch,
 ): Promise<ShippedBatch> {
   const { rows } = await db.query<ShippedBatch>({
     name: 'ship_call_audit',
-    text: 'select "position"::float8 as position, added from ship_call_audit($1, $2, $3)',
-    values: [spoolId, service, records],
+    text: 'select "position"::float8 as position, added from ship_call_audit($1, $2, $3, $4)',
+    values: [spoolId, service, records, head],
   });
   return rows[0]!;
 }
 
-/** How far a spool has come; 0 for one that was never shipped from. */
-export async function findSpoolPosition(db: Queryable, spoolId: string): Promise<number> {
-  const { rows } = await db.query<{ position: number }>('select spool_position($1)::float8 as position', [
-    spoolId,
-  ]);
-  return rows[0]?.position ?? 0;
+export interface ChainedBatch {
+  readonly spoolId: string;
+  readonly service: string;
+  readonly records: string;
+  /** The spool's head after the last of them. */
+  readonly head: Buffer;
+}
+
+/** Zeros and null for a spool that was never shipped from. */
+export async function findSpoolChain(db: Queryable, spoolId: string): Promise<SpoolChain> {
+  const { rows } = await db.query<SpoolChain>(
+    'select "position"::float8 as position, coalesce(seq, 0)::float8 as seq, head from spool_chain($1)',
+    [spoolId],
+  );
+  return rows[0]!;
 }
 
 /** Drops the position of a spool whose file is gone; its id must never be used again. */

@@ -5,10 +5,11 @@ import type { ServiceDefinition } from '../../catalog/serviceDefinition.js';
 import type { Config } from '../../config/config.js';
 import { codeOf } from '../../database/databaseErrors.js';
 import type { DatabasePool } from '../../database/pool.js';
+import type { VaultGate } from '../../services/vaultKeys.js';
+import { createCallChain } from '../../spool/callChain.js';
 import { openCallSpool, type CallSpool } from '../../spool/callSpool.js';
-import type { ShipBatch } from '../../spool/spoolBatch.js';
 import { createSpoolShipper } from '../../spool/spoolShipper.js';
-import { findSpoolPosition, forgetSpool, shipCallAuditText } from '../../stores/callAuditStore.js';
+import { findSpoolChain, forgetSpool, shipCallAudit } from '../../stores/callAuditStore.js';
 import type { Logger } from '../../telemetry/logger.js';
 import type { ServiceMetrics } from '../../telemetry/metrics.js';
 
@@ -22,18 +23,32 @@ export interface CallAuditOptions {
   readonly config: Pick<Config, 'paths'>;
   readonly definition: Pick<ServiceDefinition, 'name' | 'audit'>;
   readonly pool: DatabasePool;
+  /** While it is sealed nothing is shipped. */
+  readonly vault: Pick<VaultGate, 'keys'>;
   readonly log: Logger;
   readonly metrics: Pick<ServiceMetrics, 'auditWriteFailures'>;
 }
 
-export function openCallAudit({ config, definition, pool, log, metrics }: CallAuditOptions): CallAudit {
+export function openCallAudit({
+  config,
+  definition,
+  pool,
+  vault,
+  log,
+  metrics,
+}: CallAuditOptions): CallAudit {
   const { name: service } = definition;
   const dir = join(config.paths.spoolDir, service);
-  const ship: ShipBatch = ({ spoolId, records }) => shipCallAuditText(pool, spoolId, service, records);
+  const chain = createCallChain({
+    kAudit: () => vault.keys().system.audit,
+    findChain: (spoolId) => findSpoolChain(pool, spoolId),
+    shipChained: (spoolId, records, head) => shipCallAudit(pool, { spoolId, service, records, head }),
+    forgetSpool: (spoolId) => forgetSpool(pool, spoolId),
+  });
   const spool = openCallSpool({
     dir,
     service,
-    shipDirect: ship,
+    shipDirect: chain.ship,
     durability: definition.audit.durability,
     now: Date.now,
     newId: randomUUID,
@@ -45,9 +60,7 @@ export function openCallAudit({ config, definition, pool, log, metrics }: CallAu
   const shipper = createSpoolShipper({
     spool,
     dir,
-    ship,
-    findPosition: (spoolId) => findSpoolPosition(pool, spoolId),
-    forgetSpool: (spoolId) => forgetSpool(pool, spoolId),
+    ...chain,
     // Data exceptions and violated constraints (SQLSTATE classes 22 and 23) come again however often it is tried.
     isRecordFault: (error) => /^2[23]/.test(codeOf(error) ?? ''),
     now: Date.now,

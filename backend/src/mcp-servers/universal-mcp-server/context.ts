@@ -106,7 +106,7 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
   const resolver = createInstanceResolver({ vault, lookup, changes });
   const opener = createCredentialOpener({ definition, vault, changes });
   const watch = createInstanceWatch({ resolver, changes });
-  const audit = openCallAudit({ config, definition, pool, log, metrics });
+  const audit = openCallAudit({ config, definition, pool, vault, log, metrics });
   const uses = createUseNotes(pool, log);
   const setup = toMissingInstructions(definition, config.publicUrl);
   const renewal = await openTokenRenewal({
