@@ -1,6 +1,6 @@
 /** What callers see while PostgreSQL is away, stalled, full or dying under a COMMIT. */
 import { once } from 'node:events';
-import { connect, createServer } from 'node:net';
+import { connect, createServer, type AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Secret } from '../../backend/src/config/secrets.js';
 import { createPool, type PoolOptions } from '../../backend/src/database/pool.js';
@@ -148,6 +148,49 @@ describe('R03 a COMMIT whose answer is lost', () => {
     expect(acknowledged.size).toBeGreaterThan(0);
     expect(running.pid).toBeGreaterThan(0);
   }, 60_000);
+
+  it('R03 ends no process when a server ends a connection in the bytes that greet it', async () => {
+    await using running = await cluster.start();
+    const fields = 'SFATAL\0VFATAL\0C57P01\0Mterminating connection\0\0';
+    const length = Buffer.alloc(4);
+    length.writeInt32BE(4 + fields.length);
+    const goodBye = Buffer.concat([Buffer.from('E'), length, Buffer.from(fields)]);
+    const readyForQuery = Buffer.from('Z\0\0\0\x05I');
+    let ended = 0;
+    const relay = createServer((client) => {
+      const server = connect(`${cluster.app.socketDir}/.s.PGSQL.${cluster.app.port}`);
+      client.pipe(server);
+      server.on('data', (chunk) => {
+        if (ended > 0 || !chunk.includes(readyForQuery)) return void client.write(chunk);
+        ended += 1;
+        client.end(Buffer.concat([chunk, goodBye]));
+      });
+      for (const socket of [client, server]) socket.on('error', () => {});
+      client.on('close', () => server.destroy());
+      server.on('close', () => client.destroy());
+    });
+    relay.listen(0, '127.0.0.1');
+    await once(relay, 'listening');
+    const { port } = relay.address() as AddressInfo;
+    const url = new URL(cluster.url('api').reveal().replace('@/', '@placeholder/'));
+    url.search = '';
+    const connectionString = new Secret(url.href.replace('@placeholder', `@127.0.0.1:${port}`));
+    const uncaught: unknown[] = [];
+    const note = (error: unknown): void => void uncaught.push(error);
+    process.on('uncaughtException', note);
+    try {
+      await using pool = aPool({ connectionString });
+      const { thrown } = await timed(pool.query('select 1'));
+      expect(thrown).toMatchObject(unavailable);
+      expect((await pool.query('select 1')).rowCount).toBe(1);
+    } finally {
+      process.off('uncaughtException', note);
+      relay.close();
+    }
+    expect(ended).toBe(1);
+    expect(uncaught).toEqual([]);
+    expect(running.pid).toBeGreaterThan(0);
+  });
 
   it('is looked up when the answer alone is cut off', async () => {
     await using running = await cluster.start();

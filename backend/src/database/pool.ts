@@ -74,7 +74,13 @@ export function createPool(options: PoolOptions): DatabasePool {
     keepAlive: true,
   });
   const clients = new Set<PoolClient>();
-  pool.on('connect', (client) => void clients.add(client));
+  pool.on('connect', (client) => {
+    clients.add(client);
+    // For as long as it lives. Without a listener a connection that breaks between two statements would end the process,
+    // and so would one whose server says good-bye in the very bytes that greet: it is handed out only a turn later. The
+    // next statement on it fails and tells.
+    client.on('error', ignore);
+  });
   pool.on('remove', (client) => void clients.delete(client));
   pool.on('error', (error) => options.onIdleError?.(error));
 
@@ -85,11 +91,7 @@ export function createPool(options: PoolOptions): DatabasePool {
         retryAfterSeconds: 1,
       });
     }
-    const client = await pool.connect();
-    // Without a listener a connection that breaks between two statements would end the process; the next statement
-    // on it fails and tells.
-    client.on('error', ignore);
-    return client;
+    return await pool.connect();
   };
   async function withClient<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
     let failure: unknown;
@@ -206,7 +208,6 @@ function streamOf(client: PoolClient): { destroy(): void } | undefined {
 }
 
 function giveBack(client: PoolClient, failure?: unknown): void {
-  client.off('error', ignore);
   client.release(failure !== undefined && isConnectionLost(failure));
 }
 
