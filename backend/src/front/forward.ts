@@ -3,6 +3,7 @@
  * never connected is tried again, while a program restarts: a request that may have been heard is not.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { Readable } from 'node:stream';
 import { Agent, type Dispatcher } from 'undici';
 import { AppError } from '../errors/appError.js';
 import { toInnerHeaders, toOuterHeaders } from './hopHeaders.js';
@@ -34,6 +35,8 @@ export interface ForwarderOptions {
 
 /** Bodies up to this size are read before they are sent, so that they can be sent again; larger ones stream. */
 const heldBytesMax = 256 * 1024;
+/** No program behind takes more. */
+export const bodyBytesMax = 4 * 1024 * 1024;
 const pauseMs = 100;
 
 export function createForwarder({ connectMsMax = 5_000 }: ForwarderOptions = {}): Forwarder {
@@ -62,7 +65,7 @@ export function createForwarder({ connectMsMax = 5_000 }: ForwarderOptions = {})
       while (!response.destroyed) {
         const outcome = await dispatchOnce(agent, options, response, onStream);
         if (outcome === 'done') return;
-        if (performance.now() > deadline || body === request) {
+        if (performance.now() > deadline || body instanceof Readable) {
           throw new AppError('SERVICE_UNAVAILABLE', `nothing listens on port ${to.port}`, {
             retryAfterSeconds: 2,
           });
@@ -74,11 +77,15 @@ export function createForwarder({ connectMsMax = 5_000 }: ForwarderOptions = {})
   };
 }
 
-/** Reads a small body whole; gives null for none, and the request itself for a large one or one without a length. */
-function readBody(request: IncomingMessage): null | IncomingMessage | Promise<Buffer> {
+/**
+ * Reads a small body whole; gives null for none, and a stream for a large one or one without a length.
+ * @throws AppError PAYLOAD_TOO_LARGE
+ */
+function readBody(request: IncomingMessage): null | Readable | Promise<Buffer> {
   const { 'content-length': length, 'transfer-encoding': encoding } = request.headers;
   if (encoding === undefined && (length === undefined || length === '0')) return null;
-  if (length === undefined || Number(length) > heldBytesMax) return request;
+  if (Number(length ?? 0) > bodyBytesMax) throw tooLarge();
+  if (length === undefined || Number(length) > heldBytesMax) return Readable.from(bounded(request));
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     request.on('data', (chunk: Buffer) => chunks.push(chunk));
@@ -86,6 +93,18 @@ function readBody(request: IncomingMessage): null | IncomingMessage | Promise<Bu
     request.once('error', reject);
   });
 }
+
+/** The body as it comes. The request outlives the one who reads it, since its answer is still to be written. */
+async function* bounded(request: IncomingMessage): AsyncGenerator<Buffer> {
+  let size = 0;
+  for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > bodyBytesMax) throw tooLarge();
+    yield chunk;
+  }
+}
+
+const tooLarge = (): AppError => new AppError('PAYLOAD_TOO_LARGE', 'the body is over what any program takes');
 
 function dispatchOnce(
   agent: Agent,
@@ -126,6 +145,8 @@ function dispatchOnce(
       },
       onResponseEnd() {
         settle(() => {
+          // An answer may come before the body was read; what is left of it must not stand before the next request.
+          if (!response.req.complete) response.req.resume();
           response.end();
           resolve('done');
         });
@@ -139,6 +160,7 @@ function dispatchOnce(
             return resolve('done');
           }
           if (isNotConnected(error)) return resolve('notConnected');
+          if (error instanceof AppError) return reject(error);
           reject(new AppError('UPSTREAM_FAILED', 'the program behind broke off', { cause: error }));
         });
       },

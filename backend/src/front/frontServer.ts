@@ -89,6 +89,8 @@ async function pass(
   }
 }
 
+const ownPaths: ReadonlySet<string> = new Set(['/livez', '/readyz', '/health', '/metrics']);
+
 /** The front's own paths; true when it answered. */
 async function answerOwn(
   ctx: FrontContext,
@@ -96,8 +98,15 @@ async function answerOwn(
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<boolean> {
+  const own = path.split('?', 1)[0] ?? path;
+  if (!ownPaths.has(own)) return false;
+  if (request.method !== 'GET' && request.method !== 'HEAD') {
+    response.setHeader('allow', 'GET, HEAD');
+    answerProblem(response, new AppError('METHOD_NOT_ALLOWED', 'the front itself is only asked'));
+    return true;
+  }
   const status = ctx.isDraining() ? 503 : 200;
-  switch (path.split('?', 1)[0] ?? path) {
+  switch (own) {
     case '/livez':
       answerPlain(response, 200, 'text/plain', 'ok');
       return true;

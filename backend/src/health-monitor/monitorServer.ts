@@ -30,6 +30,10 @@ async function answer(
 ): Promise<void> {
   const refusal = ctx.guard(request.headers);
   if (refusal !== null) return answerProblem(response, refusal);
+  if (request.method !== 'GET' && request.method !== 'HEAD') {
+    response.setHeader('allow', 'GET, HEAD');
+    throw new AppError('METHOD_NOT_ALLOWED', 'the monitor is only asked');
+  }
   const path = (request.url ?? '/').split('?', 1)[0] ?? '/';
   const isReady = ctx.isCurrent() && !ctx.isDraining();
   if (path === '/livez') return answerPlain(response, 200, 'text/plain', 'ok');

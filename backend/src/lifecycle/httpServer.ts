@@ -2,8 +2,10 @@
  * Starts the HTTP listener of a program with limits that a stranger cannot lean on (Node's own are looser), and says in
  * one clear error when the port is taken: a program never moves to another port by itself.
  */
-import { createServer, type RequestListener, type Server } from 'node:http';
+import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
 import { AppError } from '../errors/appError.js';
+import { findMisshapen, servedMethods } from './requestForm.js';
 
 export const httpLimits = {
   maxHeaderBytes: 16 * 1024,
@@ -16,7 +18,14 @@ export const httpLimits = {
   keepAliveTimeoutMs: 65_000,
 } as const;
 
-/** A server that is not listening yet; programs that need the upgrade event or the socket take it from here. */
+/** The answer that a connection is about; a connection has one at a time. */
+const underWay = Symbol('under way');
+type Connection = Duplex & { [underWay]?: ServerResponse };
+
+/**
+ * A server that is not listening yet; programs that need the upgrade event or the socket take it from here. What has not
+ * the form of a request that somebody serves is refused before the handler hears of it.
+ */
 export function createHttpServer(handler: RequestListener): Server {
   const server = createServer(
     {
@@ -27,15 +36,34 @@ export function createHttpServer(handler: RequestListener): Server {
       keepAliveTimeout: httpLimits.keepAliveTimeoutMs,
       noDelay: true,
     },
-    handler,
+    (request, response) => {
+      (request.socket as Connection)[underWay] = response;
+      const status = findMisshapen(request);
+      if (status === null) return handler(request, response);
+      response.writeHead(status, {
+        ...(status === 405 ? { allow: servedMethods } : {}),
+        connection: 'close',
+      });
+      response.end();
+    },
   );
   // A head that is too large, too slow or no HTTP at all: answered where the socket still allows it, never thrown.
-  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
-    if (!socket.writable || error.code === 'ECONNRESET') return void socket.destroy();
-    const status = statusOfClientError(error.code);
-    socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+  server.on('clientError', (error: NodeJS.ErrnoException, socket: Connection) => {
+    if (!socket.writable || error.code === 'ECONNRESET' || isAnswered(socket)) return void socket.destroy();
+    refuseConnection(socket, statusOfClientError(error.code));
   });
+  // Nobody is connected through us to anybody.
+  server.on('connect', (_request, socket) => refuseConnection(socket, '405 Method Not Allowed'));
   return server;
+}
+
+function refuseConnection(socket: Duplex, status: string): void {
+  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+}
+
+/** The fault lies in the body of a request whose answer has begun: a second answer would be taken for that of another. */
+function isAnswered({ [underWay]: response }: Connection): boolean {
+  return response !== undefined && response.headersSent && !response.req.complete;
 }
 
 /**

@@ -16,7 +16,31 @@ export function answerPlain(
     'cache-control': 'no-store',
     'x-content-type-options': 'nosniff',
   });
-  response.end(body);
+  endBeforeBody(response, body);
+}
+
+/** How long the rest of a body that nobody wants may come after its answer. */
+const lateBodyMs = 1_000;
+
+/**
+ * Ends an answer whose head is written with its length, also when the request's body has not come whole. What still comes
+ * is read and dropped for a moment then: closing a connection with unread bytes resets it, and the client would never see
+ * why (RFC 9112 §9.6).
+ */
+export function endBeforeBody(response: ServerResponse, body: string | Buffer): void {
+  const { req: request } = response;
+  if (request.complete || request.destroyed) return void response.end(body);
+  const end = (): void => {
+    clearTimeout(timer);
+    request.off('end', end);
+    request.off('close', end);
+    response.end();
+  };
+  const timer = setTimeout(end, lateBodyMs).unref();
+  request.once('end', end);
+  request.once('close', end);
+  response.write(body);
+  request.resume();
 }
 
 /** Answers with a problem body (RFC 9457), with Retry-After where the error knows when. */

@@ -5,6 +5,7 @@
 import type { ErrorRequestHandler, RequestHandler } from 'express';
 import { AppError, toAppError } from '../errors/appError.js';
 import { problemContentType, toProblem } from '../errors/problem.js';
+import { endBeforeBody } from '../lifecycle/plainAnswer.js';
 import type { Logger } from '../telemetry/logger.js';
 import { contextOf } from './requestContext.js';
 
@@ -32,7 +33,9 @@ export function errorHandler(log: Logger): ErrorRequestHandler {
     if (error.form.status === 401) response.setHeader('www-authenticate', 'Bearer realm="portolan"');
     response.setHeader('cache-control', 'no-store');
     response.setHeader('content-type', problemContentType);
-    response.status(error.form.status).end(JSON.stringify(toProblem(error, context.requestId)));
+    const body = JSON.stringify(toProblem(error, context.requestId));
+    response.setHeader('content-length', Buffer.byteLength(body));
+    endBeforeBody(response.status(error.form.status), body);
   };
 }
 

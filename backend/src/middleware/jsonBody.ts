@@ -11,6 +11,7 @@ export const bodyDepthMax = 64;
 export function jsonBody(): RequestHandler[] {
   return [
     refuseOtherTypes,
+    refuseDeclaredSize,
     express.json({ limit: bodyBytesMax, type: () => true, inflate: false, strict: true }),
     refuseDeepBodies,
   ];
@@ -22,6 +23,14 @@ const refuseOtherTypes: RequestHandler = (request, _response, next) => {
   if (!hasBody || jsonType.test(request.headers['content-type'] ?? '')) return next();
   throw new AppError('UNSUPPORTED_MEDIA_TYPE', 'the body is not declared as JSON', {
     publicDetail: 'Send the body with content-type: application/json.',
+  });
+};
+
+/** The body parser would first wait for all of it. */
+const refuseDeclaredSize: RequestHandler = (request, _response, next) => {
+  if (Number(request.headers['content-length'] ?? 0) <= bodyBytesMax) return next();
+  throw new AppError('PAYLOAD_TOO_LARGE', 'the body is declared over the limit', {
+    publicDetail: 'Send at most 1 MiB.',
   });
 };
 

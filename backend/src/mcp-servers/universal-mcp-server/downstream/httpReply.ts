@@ -3,6 +3,7 @@
  * that is too slow is cut off rather than kept in memory for (R24).
  */
 import type { ServerResponse } from 'node:http';
+import { endBeforeBody } from '../../../lifecycle/plainAnswer.js';
 import type { Reply, ReplyForm, ReplyStream } from '../bridge/reply.js';
 import type { JsonRpcMessage, JsonRpcResponse } from '../protocol/jsonRpc.js';
 
@@ -99,7 +100,9 @@ export function sendJson(
   if (form.sessionId !== undefined) headers['mcp-session-id'] = form.sessionId;
   if (form.retryAfterSeconds !== undefined) headers['retry-after'] = form.retryAfterSeconds;
   response.writeHead(form.status ?? 200, headers);
-  response.end(body);
+  // Most answers come when the request is there whole; a refusal may not.
+  if (response.req.complete) response.end(body);
+  else endBeforeBody(response, body);
   if (response.writableLength > bufferedBytesMax) watchReader(response);
 }
 

@@ -1,6 +1,7 @@
 /** What supervisors, monitors and Prometheus ask of a service's port (spec 10). */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Registry } from 'prom-client';
+import { endBeforeBody } from '../../../lifecycle/plainAnswer.js';
 import { toAppError } from '../../../errors/appError.js';
 import { problemContentType, toProblem } from '../../../errors/problem.js';
 import type { Readiness } from '../../../services/readiness.js';
@@ -71,5 +72,5 @@ function sendBody(response: ServerResponse, status: number, type: string, body: 
     'content-length': Buffer.byteLength(body),
     'cache-control': 'no-store',
   });
-  response.end(body);
+  endBeforeBody(response, body);
 }
