@@ -115,9 +115,11 @@ describe('every function', () => {
        ) as roles
        from pg_proc p where p.pronamespace = 'portolan'::regnamespace and p.prorettype <> 'trigger'::regtype order by 1`,
     );
-    const found = Object.fromEntries(
-      rows.filter(({ roles }) => roles.length > 0).map(({ name, roles }) => [name, roles]),
-    );
+    const found: Record<string, string[]> = {};
+    for (const { name, roles } of rows.filter(({ roles }) => roles.length > 0)) {
+      // Functions of one name are looked at as one.
+      found[name] = [...new Set([...(found[name] ?? []), ...roles])];
+    }
     expect(found).toEqual(callableBy);
   });
 

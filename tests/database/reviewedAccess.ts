@@ -45,19 +45,31 @@ export const callableBy: Readonly<Record<string, readonly Role[]>> = {
   resolve_instance_by_id: ['service'],
   return_daily_calls: ['service'],
   ship_call_audit: ['service'],
+  spool_chain: ['service'],
   spool_position: ['service'],
   store_era_verdict: ['service'],
   store_last_list: ['service'],
 
+  // The chain of the audit and its days.
+  add_audit_checkpoint: ['jobs'],
+  count_unchained_audit: ['jobs'],
   drop_audit_partitions: ['jobs'],
   ensure_audit_partitions: ['jobs'],
+  expired_audit_partitions: ['jobs'],
+  forget_audit_checkpoints: ['jobs'],
+  lock_audit_chain: ['jobs'],
   purge_daily_calls: ['jobs'],
   purge_expired: ['jobs'],
+  seal_audit_events: ['jobs'],
+  stray_audit_days: ['jobs'],
+  unsealed_audit_events: ['jobs'],
 };
 
 /** What `portolan_jobs` may do with tables: rewrap keys, keep the health of services, write what it did. */
 export const tablesOfJobs: Readonly<Record<string, readonly string[]>> = {
+  audit_checkpoints: ['SELECT'],
   audit_events: ['INSERT'],
+  audit_shards: ['SELECT'],
   data_keys: ['SELECT', 'UPDATE'],
   install: ['SELECT'],
   kek_usage: ['SELECT'],
@@ -71,6 +83,8 @@ export const tablesOfJobs: Readonly<Record<string, readonly string[]>> = {
 /** Tables that `portolan_api` may only read, whatever the scope: others write them, or nobody changes them. */
 export const readOnlyForApi: readonly string[] = [
   'audit_calls',
+  'audit_checkpoints',
+  'audit_shards',
   'daily_calls',
   'kek_usage',
   'last_known_lists',
@@ -103,5 +117,5 @@ export const uniqueOverAll: Readonly<Record<string, string>> = {
   service_settings_pkey: 'written by admins only',
 };
 
-/** Functions that do more than a signature shows, run as their caller. */
+/** Views that may read as their owner: none. */
 export const viewsThatMayRunAsOwner: Readonly<Record<string, string>> = {};
