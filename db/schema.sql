@@ -421,6 +421,7 @@ CREATE FUNCTION portolan.lease_daily_calls(p_instance_id uuid, p_service text, p
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'portolan', 'pg_temp'
     AS $$
+#variable_conflict use_column
 declare
   at timestamp := clock_timestamp() at time zone 'UTC';
   owner_id uuid;

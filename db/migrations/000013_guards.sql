@@ -96,6 +96,7 @@ create function lease_daily_calls(
   p_instance_id uuid, p_service text, p_limit integer, p_user_limit integer, p_wanted integer
 ) returns table (day date, granted integer, day_left_ms integer)
 language plpgsql security definer set search_path = portolan, pg_temp as $$
+#variable_conflict use_column
 declare
   at timestamp := clock_timestamp() at time zone 'UTC';
   owner_id uuid;

@@ -3,7 +3,6 @@ import { unenforcedSettings } from '../../backend/src/catalog/unenforcedSettings
 import { aPortsFolder, aStdioService, anApiService, type Json } from './given.js';
 
 const asked: Record<string, [Json, string]> = {
-  '/limits/dailyCalls': [{ limits: { dailyCalls: 10 } }, 'requestsPerMinute'],
   '/toolPolicy/pinDescriptions': [{ toolPolicy: { pinDescriptions: true } }, 'as the server describes it'],
   '/audit/results': [{ audit: { results: 'full' } }, 'size of a result'],
   '/audit/arguments': [{ audit: { arguments: 'redacted' } }, 'keyed digest'],

@@ -22,10 +22,6 @@ const auditedByDigest = 'the audit keeps a keyed digest and the size of the argu
 
 export const unenforcedSettings: readonly UnenforcedSetting[] = [
   {
-    path: ['limits', 'dailyCalls'],
-    instead: 'calls are not counted by the day; requestsPerMinute and burst hold',
-  },
-  {
     path: ['toolPolicy', 'pinDescriptions'],
     asksForMore: (value) => value === true,
     instead: 'a tool whose description changed is shown as the server describes it now',

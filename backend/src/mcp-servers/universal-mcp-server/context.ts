@@ -31,6 +31,7 @@ import { createServiceMetrics, type ServiceMetrics } from '../../telemetry/metri
 import { metricsAccess } from '../../telemetry/metricsAccess.js';
 import { openCallAudit } from './callAudit.js';
 import type { BridgeContext } from './bridge/bridgeContext.js';
+import { createDailyCalls } from './bridge/dailyCalls.js';
 import { createInstanceRooms } from './bridge/instanceRooms.js';
 import { createLastLists } from './bridge/lastLists.js';
 import { createLegacyBridge } from './bridge/legacyBridge.js';
@@ -135,6 +136,12 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
     renewal,
     recordState: (note) => void recordState(pool, service, note, log),
   });
+  const daily = createDailyCalls({
+    definition,
+    db: pool,
+    log,
+    onRefused: () => metrics.rateLimited('daily-calls').inc(),
+  });
   const ctx: BridgeContext = {
     definition,
     upstream: kindUpstream.upstream,
@@ -150,6 +157,7 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
     journal: openSessionJournal(join(config.paths.stateDir, 'sessions', `${service}.ndjson`), Date.now),
     metrics,
     log,
+    daily,
     noteUse: (instanceId) => uses.note(instanceId),
     now: Date.now,
     newId: randomUUID,
@@ -237,6 +245,7 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
       resolver[Symbol.dispose]();
       vault[Symbol.dispose]();
       await uses.close();
+      await daily.close();
       await audit.close();
       await changes[Symbol.asyncDispose]();
       await pool.close();

@@ -8,6 +8,7 @@ import type { Logger } from '../../../telemetry/logger.js';
 import type { ServiceMetrics } from '../../../telemetry/metrics.js';
 import type { OpenValues, RawUpstream } from '../upstream/remote/rawUpstream.js';
 import type { Upstream } from '../upstream/upstream.js';
+import type { DailyCalls } from './dailyCalls.js';
 import type { LastLists } from './lastLists.js';
 import type { SessionJournal } from './sessionJournal.js';
 import type { ToolGate } from './toolPolicy.js';
@@ -31,6 +32,7 @@ export interface BridgeContext {
   readonly journal: SessionJournal;
   readonly metrics: ServiceMetrics;
   readonly log: Logger;
+  readonly daily: Pick<DailyCalls, 'take'>;
   /** Notes that an instance was used now. */
   readonly noteUse: (instanceId: string) => void;
   /** Milliseconds since the epoch. */

@@ -73,6 +73,9 @@ export async function callUpstream(
   let isIntended = false;
   try {
     if (client.isGone) throw new CallerGone('the client is gone');
+    const taken = ctx.daily.take(instance, request.method);
+    if (taken !== undefined) await taken;
+    controller.signal.throwIfAborted();
     const recorded = recordIntent(ctx, { ...call, method: request.method, params: request.params }, callId);
     isIntended = true;
     if (recorded !== undefined) await recorded;

@@ -34,6 +34,7 @@ export function createRestRoute(ctx: BridgeContext, rooms: InstanceRooms, api: A
     );
     const terms = { instance, values: await ctx.openValues(instance) };
     ctx.noteUse(instance.id);
+    await ctx.daily.take(instance, 'rest');
     room.limits.beginCall();
     const callId = ctx.newId();
     const startedAt = performance.now();

@@ -75,7 +75,13 @@ export class PassedCall extends AnsweringCall implements Abortable, Asking {
     room.calls.add(this);
     deadlines.add(this);
     this.reply.listener = this;
-    this.intend(this.era, method, params);
+    const taken = ctx.daily.take(instance, method);
+    if (taken === undefined) return this.intend(this.era, method, params);
+    taken
+      .then(() => {
+        if (!this.#isSettled) this.intend(this.era, method, params);
+      })
+      .catch((error: unknown) => this.fail(error));
   }
 
   /** @returns false when the policy hides the tool and the client was told so. */
