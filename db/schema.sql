@@ -143,6 +143,20 @@ end $$;
 
 ALTER FUNCTION portolan.check_session(p_id uuid) OWNER TO portolan_owner;
 
+CREATE FUNCTION portolan.count_changed_wraps() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+begin
+  insert into kek_usage as u (kek_id, wraps)
+  select w.kek_id, count(*) from wrapped_rows w join rows_before b using (id)
+  where w.wrapped is distinct from b.wrapped group by w.kek_id
+  on conflict (kek_id) do update set wraps = u.wraps + excluded.wraps;
+  return null;
+end $$;
+
+ALTER FUNCTION portolan.count_changed_wraps() OWNER TO portolan_owner;
+
 CREATE FUNCTION portolan.count_unchained_audit() RETURNS TABLE(audit text, day text, count bigint)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'portolan', 'pg_temp'
@@ -168,6 +182,18 @@ end $$;
 
 ALTER FUNCTION portolan.count_wrap() OWNER TO portolan_owner;
 
+CREATE FUNCTION portolan.count_wraps() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+begin
+  insert into kek_usage as u (kek_id, wraps) select w.kek_id, count(*) from wrapped_rows w group by w.kek_id
+  on conflict (kek_id) do update set wraps = u.wraps + excluded.wraps;
+  return null;
+end $$;
+
+ALTER FUNCTION portolan.count_wraps() OWNER TO portolan_owner;
+
 CREATE FUNCTION portolan.create_first_admin(p_id uuid, p_email text, p_display_name text, p_password_hash text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'portolan', 'pg_temp'
@@ -184,6 +210,12 @@ end $$;
 
 ALTER FUNCTION portolan.create_first_admin(p_id uuid, p_email text, p_display_name text, p_password_hash text) OWNER TO portolan_owner;
 
+CREATE FUNCTION portolan.data_key_of(p_record bytea) RETURNS uuid
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (("substring"(p_record, 1, 5) = '\x5054523101'::bytea) AND (octet_length(p_record) > 21)) THEN (encode("substring"(p_record, 6, 16), 'hex'::text))::uuid ELSE NULL::uuid END;
+
+ALTER FUNCTION portolan.data_key_of(p_record bytea) OWNER TO portolan_owner;
+
 CREATE FUNCTION portolan.data_keys_of(p_user_id uuid) RETURNS jsonb
     LANGUAGE sql STABLE
     SET search_path TO 'portolan', 'pg_temp'
@@ -195,6 +227,15 @@ CREATE FUNCTION portolan.data_keys_of(p_user_id uuid) RETURNS jsonb
 $$;
 
 ALTER FUNCTION portolan.data_keys_of(p_user_id uuid) OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.deleted_users(p_ids uuid[]) RETURNS SETOF uuid
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+  select u.id from users u where u.id = any (p_ids) and u.deleted_at is not null
+$$;
+
+ALTER FUNCTION portolan.deleted_users(p_ids uuid[]) OWNER TO portolan_owner;
 
 CREATE FUNCTION portolan.drop_audit_partitions(p_before date) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
@@ -218,6 +259,44 @@ begin
 end $_$;
 
 ALTER FUNCTION portolan.drop_audit_partitions(p_before date) OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.drop_replaced_data_key(p_id uuid) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+declare
+  old_key data_keys;
+begin
+  select * into old_key from data_keys k where k.id = p_id for update;
+  if old_key.id is null then
+    return 'gone';
+  end if;
+  if not exists (
+    select from data_keys k
+    where k.user_id is not distinct from old_key.user_id
+      and (k.created_at > old_key.created_at or k.created_at = old_key.created_at and k.id < old_key.id)
+  ) then
+    return 'newest';
+  end if;
+  if old_key.user_id is null then
+    if exists (select from sealed_records r where r.user_id is null and r.data_key_id = p_id) then
+      return 'in use';
+    end if;
+  elsif exists (select from sealed_records r where r.user_id = old_key.user_id and r.data_key_id = p_id) then
+    return 'in use';
+  end if;
+  -- The audit is never written anew: what it keeps of arguments holds its key until retention has let go of it.
+  if exists (
+    select from audit_calls c where c.user_id = old_key.user_id and c.arguments_sealed is not null
+      and data_key_of(c.arguments_sealed) = p_id
+  ) then
+    return 'audited';
+  end if;
+  delete from data_keys k where k.id = p_id;
+  return 'dropped';
+end $$;
+
+ALTER FUNCTION portolan.drop_replaced_data_key(p_id uuid) OWNER TO portolan_owner;
 
 CREATE FUNCTION portolan.ensure_audit_partitions(p_from date, p_days integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
@@ -324,6 +403,16 @@ end $$;
 
 ALTER FUNCTION portolan.find_api_key(p_digest bytea) OWNER TO portolan_owner;
 
+CREATE FUNCTION portolan.find_key_owner(p_email_or_id text) RETURNS uuid
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+  select u.id from users u
+  where u.deleted_at is null and (u.id::text = lower(p_email_or_id) or lower(u.email) = lower(p_email_or_id))
+$$;
+
+ALTER FUNCTION portolan.find_key_owner(p_email_or_id text) OWNER TO portolan_owner;
+
 CREATE FUNCTION portolan.find_login(p_email text) RETURNS TABLE(id uuid, role text, status text, password_hash text)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'portolan', 'pg_temp'
@@ -395,6 +484,29 @@ $$;
 
 ALTER FUNCTION portolan.forget_spool(p_spool_id text) OWNER TO portolan_owner;
 
+CREATE FUNCTION portolan.guard_sealed_record() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $_$
+declare
+  sealed bytea;
+  owner_id uuid := (to_jsonb(new) ->> 'user_id')::uuid;
+  key_id uuid;
+begin
+  execute format('select ($1).%I', tg_argv[0]) into sealed using new;
+  key_id := data_key_of(sealed);
+  if key_id is null then
+    return new;
+  end if;
+  perform 1 from data_keys k where k.id = key_id and k.user_id is not distinct from owner_id for key share;
+  if not found then
+    raise exception 'the data key of a sealed record is gone' using errcode = 'PTK02';
+  end if;
+  return new;
+end $_$;
+
+ALTER FUNCTION portolan.guard_sealed_record() OWNER TO portolan_owner;
+
 CREATE FUNCTION portolan.guard_user_authority() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO 'portolan', 'pg_temp'
@@ -407,6 +519,19 @@ begin
 end $$;
 
 ALTER FUNCTION portolan.guard_user_authority() OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.guard_wrapping_kek() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+begin
+  if not may_wrap(new.kek_id) then
+    raise exception 'KEK % wraps no more keys', new.kek_id using errcode = 'PTK01';
+  end if;
+  return new;
+end $$;
+
+ALTER FUNCTION portolan.guard_wrapping_kek() OWNER TO portolan_owner;
 
 CREATE FUNCTION portolan.has_admin() RETURNS boolean
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -479,6 +604,19 @@ CREATE FUNCTION portolan.mark_instances_used(p_ids uuid[], p_at timestamp with t
 $$;
 
 ALTER FUNCTION portolan.mark_instances_used(p_ids uuid[], p_at timestamp with time zone[]) OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.may_wrap(p_kek_id text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+declare
+  wrapping text[];
+begin
+  select s.wrapping_keks into wrapping from key_ring_state s for share;
+  return coalesce(p_kek_id = any (wrapping), true);
+end $$;
+
+ALTER FUNCTION portolan.may_wrap(p_kek_id text) OWNER TO portolan_owner;
 
 CREATE FUNCTION portolan.notify_data_key_changed() RETURNS trigger
     LANGUAGE plpgsql
@@ -752,6 +890,28 @@ end $$;
 
 ALTER FUNCTION portolan.record_instance_state(p_id uuid, p_service text, p_credential_revision integer, p_state text, p_cause text) OWNER TO portolan_owner;
 
+CREATE FUNCTION portolan.reseal_record(p_table text, p_column text, p_row_id uuid, p_from bytea, p_to bytea) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $_$
+declare
+  changed integer;
+begin
+  if (p_table, p_column) not in (
+    ('instances', 'sealed_url'), ('instances', 'sealed_credential'), ('instances', 'sealed_staged'),
+    ('instances', 'sealed_overrides'), ('oauth_sign_ins', 'sealed_context'), ('oauth_clients', 'sealed_client'),
+    ('service_settings', 'sealed_shared_credential'), ('service_settings', 'sealed_admin_config')
+  ) then
+    raise exception 'there are no sealed records in %.%', p_table, p_column using errcode = 'check_violation';
+  end if;
+  execute format('update %I set %I = $3 where id = $1 and %I = $2', p_table, p_column, p_column)
+    using p_row_id, p_from, p_to;
+  get diagnostics changed = row_count;
+  return changed = 1;
+end $_$;
+
+ALTER FUNCTION portolan.reseal_record(p_table text, p_column text, p_row_id uuid, p_from bytea, p_to bytea) OWNER TO portolan_owner;
+
 CREATE FUNCTION portolan.resolve_instance(p_lookup bytea, p_service text) RETURNS SETOF portolan.resolved_instance
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'portolan', 'pg_temp'
@@ -816,6 +976,15 @@ CREATE FUNCTION portolan.ring_heartbeat(p_process_id text, p_program text, p_fin
 $$;
 
 ALTER FUNCTION portolan.ring_heartbeat(p_process_id text, p_program text, p_fingerprint text, p_primary_kek_id text) OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.ring_heartbeat_end(p_process_id text) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+  delete from ring_heartbeats h where h.process_id = p_process_id
+$$;
+
+ALTER FUNCTION portolan.ring_heartbeat_end(p_process_id text) OWNER TO portolan_owner;
 
 CREATE FUNCTION portolan.rotate_refresh_token(p_digest bytea, p_next_id uuid, p_next_digest bytea, p_next_expires_at timestamp with time zone) RETURNS TABLE(outcome text, user_id uuid, session_id uuid, role text)
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1430,6 +1599,40 @@ ALTER TABLE portolan.kek_usage OWNER TO portolan_owner;
 
 COMMENT ON TABLE portolan.kek_usage IS 'How often each KEK wrapped a key, ever; kept by triggers.';
 
+CREATE TABLE portolan.key_ring_state (
+    is_only boolean DEFAULT true NOT NULL,
+    wrapping_keks text[] NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT key_ring_state_is_only_check CHECK (is_only),
+    CONSTRAINT key_ring_state_wrapping_keks_check CHECK ((cardinality(wrapping_keks) > 0))
+);
+
+ALTER TABLE ONLY portolan.key_ring_state FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.key_ring_state OWNER TO portolan_owner;
+
+COMMENT ON TABLE portolan.key_ring_state IS 'One row once a KEK was ever rotated: the KEKs that may wrap a key; none, and any may.';
+
+CREATE TABLE portolan.key_rotations (
+    id uuid NOT NULL,
+    from_kek text NOT NULL,
+    to_kek text NOT NULL,
+    phase text NOT NULL,
+    rewrapped integer DEFAULT 0 NOT NULL,
+    started_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    finished_at timestamp with time zone,
+    CONSTRAINT finished_says_so CHECK (((phase = 'finished'::text) = (finished_at IS NOT NULL))),
+    CONSTRAINT key_rotations_check CHECK ((to_kek <> from_kek)),
+    CONSTRAINT key_rotations_phase_check CHECK ((phase = ANY (ARRAY['distributing'::text, 'promoting'::text, 'rewrapping'::text, 'settling'::text, 'finished'::text])))
+);
+
+ALTER TABLE ONLY portolan.key_rotations FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.key_rotations OWNER TO portolan_owner;
+
+COMMENT ON TABLE portolan.key_rotations IS 'Rotations of the KEK, one row each; at most one is under way.';
+
 CREATE TABLE portolan.last_known_lists (
     instance_id uuid NOT NULL,
     kind text NOT NULL,
@@ -1586,6 +1789,88 @@ ALTER TABLE portolan.ring_heartbeats OWNER TO portolan_owner;
 
 COMMENT ON TABLE portolan.ring_heartbeats IS 'Which key ring each live process holds; a rotation waits until all hold the new KEK.';
 
+CREATE VIEW portolan.sealed_records AS
+ SELECT 'instances'::text AS table_name,
+    'sealed_url'::text AS column_name,
+    i.id AS row_id,
+    i.user_id,
+    i.url_revision AS revision,
+    i.sealed_url AS sealed,
+    portolan.data_key_of(i.sealed_url) AS data_key_id
+   FROM portolan.instances i
+  WHERE (i.sealed_url IS NOT NULL)
+UNION ALL
+ SELECT 'instances'::text AS table_name,
+    'sealed_credential'::text AS column_name,
+    i.id AS row_id,
+    i.user_id,
+    i.credential_revision AS revision,
+    i.sealed_credential AS sealed,
+    portolan.data_key_of(i.sealed_credential) AS data_key_id
+   FROM portolan.instances i
+  WHERE (i.sealed_credential IS NOT NULL)
+UNION ALL
+ SELECT 'instances'::text AS table_name,
+    'sealed_staged'::text AS column_name,
+    i.id AS row_id,
+    i.user_id,
+    i.staged_revision AS revision,
+    i.sealed_staged AS sealed,
+    portolan.data_key_of(i.sealed_staged) AS data_key_id
+   FROM portolan.instances i
+  WHERE (i.sealed_staged IS NOT NULL)
+UNION ALL
+ SELECT 'instances'::text AS table_name,
+    'sealed_overrides'::text AS column_name,
+    i.id AS row_id,
+    i.user_id,
+    i.overrides_revision AS revision,
+    i.sealed_overrides AS sealed,
+    portolan.data_key_of(i.sealed_overrides) AS data_key_id
+   FROM portolan.instances i
+  WHERE (i.sealed_overrides IS NOT NULL)
+UNION ALL
+ SELECT 'oauth_sign_ins'::text AS table_name,
+    'sealed_context'::text AS column_name,
+    o.id AS row_id,
+    o.user_id,
+    1 AS revision,
+    o.sealed_context AS sealed,
+    portolan.data_key_of(o.sealed_context) AS data_key_id
+   FROM portolan.oauth_sign_ins o
+  WHERE (o.sealed_context IS NOT NULL)
+UNION ALL
+ SELECT 'oauth_clients'::text AS table_name,
+    'sealed_client'::text AS column_name,
+    c.id AS row_id,
+    NULL::uuid AS user_id,
+    1 AS revision,
+    c.sealed_client AS sealed,
+    portolan.data_key_of(c.sealed_client) AS data_key_id
+   FROM portolan.oauth_clients c
+UNION ALL
+ SELECT 'service_settings'::text AS table_name,
+    'sealed_shared_credential'::text AS column_name,
+    s.id AS row_id,
+    NULL::uuid AS user_id,
+    s.shared_revision AS revision,
+    s.sealed_shared_credential AS sealed,
+    portolan.data_key_of(s.sealed_shared_credential) AS data_key_id
+   FROM portolan.service_settings s
+  WHERE (s.sealed_shared_credential IS NOT NULL)
+UNION ALL
+ SELECT 'service_settings'::text AS table_name,
+    'sealed_admin_config'::text AS column_name,
+    s.id AS row_id,
+    NULL::uuid AS user_id,
+    s.admin_config_revision AS revision,
+    s.sealed_admin_config AS sealed,
+    portolan.data_key_of(s.sealed_admin_config) AS data_key_id
+   FROM portolan.service_settings s
+  WHERE (s.sealed_admin_config IS NOT NULL);
+
+ALTER TABLE portolan.sealed_records OWNER TO portolan_owner;
+
 CREATE TABLE portolan.service_health (
     service text NOT NULL,
     state text NOT NULL,
@@ -1725,6 +2010,12 @@ ALTER TABLE ONLY portolan.invites
 ALTER TABLE ONLY portolan.kek_usage
     ADD CONSTRAINT kek_usage_pkey PRIMARY KEY (kek_id);
 
+ALTER TABLE ONLY portolan.key_ring_state
+    ADD CONSTRAINT key_ring_state_pkey PRIMARY KEY (is_only);
+
+ALTER TABLE ONLY portolan.key_rotations
+    ADD CONSTRAINT key_rotations_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY portolan.last_known_lists
     ADD CONSTRAINT last_known_lists_pkey PRIMARY KEY (instance_id, kind);
 
@@ -1808,6 +2099,10 @@ CREATE INDEX audit_calls_of_service ON ONLY portolan.audit_calls USING btree (se
 
 CREATE INDEX audit_calls_default_service_occurred_at_idx ON portolan.audit_calls_default USING btree (service, occurred_at) WHERE (phase = 'outcome'::text);
 
+CREATE INDEX audit_calls_with_arguments ON ONLY portolan.audit_calls USING btree (user_id) WHERE (arguments_sealed IS NOT NULL);
+
+CREATE INDEX audit_calls_default_user_id_idx ON portolan.audit_calls_default USING btree (user_id) WHERE (arguments_sealed IS NOT NULL);
+
 CREATE INDEX audit_calls_of_user ON ONLY portolan.audit_calls USING btree (user_id, occurred_at);
 
 CREATE INDEX audit_calls_default_user_id_occurred_at_idx ON portolan.audit_calls_default USING btree (user_id, occurred_at);
@@ -1868,6 +2163,8 @@ CREATE INDEX instances_staged ON portolan.instances USING btree (staged_at) WHER
 
 CREATE INDEX invites_by_end ON portolan.invites USING btree (expires_at);
 
+CREATE UNIQUE INDEX key_rotations_open ON portolan.key_rotations USING btree (((finished_at IS NULL))) WHERE (finished_at IS NULL);
+
 CREATE INDEX login_sessions_by_end ON portolan.login_sessions USING btree (expires_at);
 
 CREATE INDEX login_sessions_of_user ON portolan.login_sessions USING btree (user_id, created_at);
@@ -1900,6 +2197,8 @@ ALTER INDEX portolan.audit_calls_of_request ATTACH PARTITION portolan.audit_call
 
 ALTER INDEX portolan.audit_calls_of_service ATTACH PARTITION portolan.audit_calls_default_service_occurred_at_idx;
 
+ALTER INDEX portolan.audit_calls_with_arguments ATTACH PARTITION portolan.audit_calls_default_user_id_idx;
+
 ALTER INDEX portolan.audit_calls_of_user ATTACH PARTITION portolan.audit_calls_default_user_id_occurred_at_idx;
 
 ALTER INDEX portolan.audit_events_of_action ATTACH PARTITION portolan.audit_events_default_action_occurred_at_idx;
@@ -1920,21 +2219,45 @@ ALTER INDEX portolan.audit_events_of_subject ATTACH PARTITION portolan.audit_eve
 
 ALTER INDEX portolan.audit_events_of_target ATTACH PARTITION portolan.audit_events_default_target_id_occurred_at_idx;
 
-CREATE TRIGGER count_wrap_of_changed AFTER UPDATE ON portolan.data_keys FOR EACH ROW WHEN ((old.wrapped IS DISTINCT FROM new.wrapped)) EXECUTE FUNCTION portolan.count_wrap();
-
 CREATE TRIGGER count_wrap_of_changed AFTER UPDATE ON portolan.system_keys FOR EACH ROW WHEN ((old.wrapped IS DISTINCT FROM new.wrapped)) EXECUTE FUNCTION portolan.count_wrap();
-
-CREATE TRIGGER count_wrap_of_new AFTER INSERT ON portolan.data_keys FOR EACH ROW EXECUTE FUNCTION portolan.count_wrap();
 
 CREATE TRIGGER count_wrap_of_new AFTER INSERT ON portolan.system_keys FOR EACH ROW EXECUTE FUNCTION portolan.count_wrap();
 
+CREATE TRIGGER count_wraps_of_changed AFTER UPDATE ON portolan.data_keys REFERENCING OLD TABLE AS rows_before NEW TABLE AS wrapped_rows FOR EACH STATEMENT EXECUTE FUNCTION portolan.count_changed_wraps();
+
+CREATE TRIGGER count_wraps_of_new AFTER INSERT ON portolan.data_keys REFERENCING NEW TABLE AS wrapped_rows FOR EACH STATEMENT EXECUTE FUNCTION portolan.count_wraps();
+
+CREATE TRIGGER guard_changed_wrap BEFORE UPDATE ON portolan.data_keys FOR EACH ROW WHEN ((old.wrapped IS DISTINCT FROM new.wrapped)) EXECUTE FUNCTION portolan.guard_wrapping_kek();
+
+CREATE TRIGGER guard_changed_wrap BEFORE UPDATE ON portolan.system_keys FOR EACH ROW WHEN ((old.wrapped IS DISTINCT FROM new.wrapped)) EXECUTE FUNCTION portolan.guard_wrapping_kek();
+
 CREATE TRIGGER guard_new_user BEFORE INSERT ON portolan.users FOR EACH ROW EXECUTE FUNCTION portolan.guard_user_authority();
+
+CREATE TRIGGER guard_new_wrap BEFORE INSERT ON portolan.data_keys FOR EACH ROW EXECUTE FUNCTION portolan.guard_wrapping_kek();
+
+CREATE TRIGGER guard_new_wrap BEFORE INSERT ON portolan.system_keys FOR EACH ROW EXECUTE FUNCTION portolan.guard_wrapping_kek();
+
+CREATE TRIGGER guard_sealed_admin BEFORE INSERT OR UPDATE OF sealed_admin_config ON portolan.service_settings FOR EACH ROW WHEN ((new.sealed_admin_config IS NOT NULL)) EXECUTE FUNCTION portolan.guard_sealed_record('sealed_admin_config');
+
+CREATE TRIGGER guard_sealed_client BEFORE INSERT OR UPDATE OF sealed_client ON portolan.oauth_clients FOR EACH ROW EXECUTE FUNCTION portolan.guard_sealed_record('sealed_client');
+
+CREATE TRIGGER guard_sealed_context BEFORE INSERT OR UPDATE OF sealed_context ON portolan.oauth_sign_ins FOR EACH ROW WHEN ((new.sealed_context IS NOT NULL)) EXECUTE FUNCTION portolan.guard_sealed_record('sealed_context');
+
+CREATE TRIGGER guard_sealed_credential BEFORE INSERT OR UPDATE OF sealed_credential ON portolan.instances FOR EACH ROW WHEN ((new.sealed_credential IS NOT NULL)) EXECUTE FUNCTION portolan.guard_sealed_record('sealed_credential');
+
+CREATE TRIGGER guard_sealed_overrides BEFORE INSERT OR UPDATE OF sealed_overrides ON portolan.instances FOR EACH ROW WHEN ((new.sealed_overrides IS NOT NULL)) EXECUTE FUNCTION portolan.guard_sealed_record('sealed_overrides');
+
+CREATE TRIGGER guard_sealed_shared BEFORE INSERT OR UPDATE OF sealed_shared_credential ON portolan.service_settings FOR EACH ROW WHEN ((new.sealed_shared_credential IS NOT NULL)) EXECUTE FUNCTION portolan.guard_sealed_record('sealed_shared_credential');
+
+CREATE TRIGGER guard_sealed_staged BEFORE INSERT OR UPDATE OF sealed_staged ON portolan.instances FOR EACH ROW WHEN ((new.sealed_staged IS NOT NULL)) EXECUTE FUNCTION portolan.guard_sealed_record('sealed_staged');
+
+CREATE TRIGGER guard_sealed_url BEFORE INSERT OR UPDATE OF sealed_url ON portolan.instances FOR EACH ROW WHEN ((new.sealed_url IS NOT NULL)) EXECUTE FUNCTION portolan.guard_sealed_record('sealed_url');
 
 CREATE TRIGGER guard_user_authority BEFORE UPDATE ON portolan.users FOR EACH ROW WHEN (((((old.id IS DISTINCT FROM new.id) OR (old.role IS DISTINCT FROM new.role)) OR (old.status IS DISTINCT FROM new.status)) OR (old.deleted_at IS DISTINCT FROM new.deleted_at))) EXECUTE FUNCTION portolan.guard_user_authority();
 
 CREATE TRIGGER notify_api_key_revoked AFTER UPDATE ON portolan.api_keys FOR EACH ROW WHEN ((old.revoked_at IS DISTINCT FROM new.revoked_at)) EXECUTE FUNCTION portolan.notify_user_changed('user_id');
 
-CREATE TRIGGER notify_data_key_changed AFTER INSERT OR DELETE OR UPDATE ON portolan.data_keys FOR EACH ROW EXECUTE FUNCTION portolan.notify_data_key_changed();
+CREATE TRIGGER notify_data_key_changed AFTER INSERT OR DELETE ON portolan.data_keys FOR EACH ROW EXECUTE FUNCTION portolan.notify_data_key_changed();
 
 CREATE TRIGGER notify_instance_changed AFTER UPDATE ON portolan.instances FOR EACH ROW WHEN ((((((((((((((((((((old.user_id IS DISTINCT FROM new.user_id) OR (old.service IS DISTINCT FROM new.service)) OR (old.label IS DISTINCT FROM new.label)) OR (old.lookup IS DISTINCT FROM new.lookup)) OR (old.previous_lookup IS DISTINCT FROM new.previous_lookup)) OR (old.previous_expires_at IS DISTINCT FROM new.previous_expires_at)) OR (old.is_active IS DISTINCT FROM new.is_active)) OR (old.access_mode IS DISTINCT FROM new.access_mode)) OR (old.epoch IS DISTINCT FROM new.epoch)) OR (old.credential_revision IS DISTINCT FROM new.credential_revision)) OR (old.sealed_credential IS DISTINCT FROM new.sealed_credential)) OR (old.staged_revision IS DISTINCT FROM new.staged_revision)) OR (old.overrides_revision IS DISTINCT FROM new.overrides_revision)) OR (old.sealed_overrides IS DISTINCT FROM new.sealed_overrides)) OR (old.identity_label IS DISTINCT FROM new.identity_label)) OR (old.state IS DISTINCT FROM new.state)) OR (old.state_cause IS DISTINCT FROM new.state_cause)) OR (old.expires_at IS DISTINCT FROM new.expires_at)) OR (old.deleted_at IS DISTINCT FROM new.deleted_at))) EXECUTE FUNCTION portolan.notify_instance_changed();
 
@@ -2006,6 +2329,8 @@ CREATE POLICY api_add ON portolan.data_keys FOR INSERT TO portolan_api WITH CHEC
 
 CREATE POLICY api_admin ON portolan.invites TO portolan_api USING ((( SELECT portolan.app_scope() AS app_scope) = 'admin'::text)) WITH CHECK ((( SELECT portolan.app_scope() AS app_scope) = 'admin'::text));
 
+CREATE POLICY api_admin ON portolan.key_rotations FOR SELECT TO portolan_api USING ((( SELECT portolan.app_scope() AS app_scope) = 'admin'::text));
+
 CREATE POLICY api_admin ON portolan.service_settings TO portolan_api USING ((( SELECT portolan.app_scope() AS app_scope) = 'admin'::text)) WITH CHECK ((( SELECT portolan.app_scope() AS app_scope) = 'admin'::text));
 
 CREATE POLICY api_all ON portolan.install TO portolan_api USING (true) WITH CHECK (true);
@@ -2048,6 +2373,8 @@ CREATE POLICY api_read ON portolan.data_keys FOR SELECT TO portolan_api USING ((
 
 CREATE POLICY api_read ON portolan.kek_usage FOR SELECT TO portolan_api USING (true);
 
+CREATE POLICY api_read ON portolan.key_ring_state FOR SELECT TO portolan_api USING (true);
+
 CREATE POLICY api_read ON portolan.ring_heartbeats FOR SELECT TO portolan_api USING (true);
 
 CREATE POLICY api_read ON portolan.service_health FOR SELECT TO portolan_api USING (true);
@@ -2088,6 +2415,10 @@ CREATE POLICY jobs_add ON portolan.audit_events FOR INSERT TO portolan_jobs WITH
 
 CREATE POLICY jobs_all ON portolan.data_keys TO portolan_jobs USING (true) WITH CHECK (true);
 
+CREATE POLICY jobs_all ON portolan.key_ring_state TO portolan_jobs USING (true) WITH CHECK (true);
+
+CREATE POLICY jobs_all ON portolan.key_rotations TO portolan_jobs USING (true) WITH CHECK (true);
+
 CREATE POLICY jobs_all ON portolan.service_health TO portolan_jobs USING (true) WITH CHECK (true);
 
 CREATE POLICY jobs_all ON portolan.system_keys TO portolan_jobs USING (true) WITH CHECK (true);
@@ -2107,6 +2438,10 @@ CREATE POLICY jobs_read ON portolan.service_health_changes FOR SELECT TO portola
 CREATE POLICY jobs_read ON portolan.spool_positions FOR SELECT TO portolan_jobs USING (true);
 
 ALTER TABLE portolan.kek_usage ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.key_ring_state ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.key_rotations ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE portolan.last_known_lists ENABLE ROW LEVEL SECURITY;
 
@@ -2147,6 +2482,10 @@ CREATE POLICY owner_all ON portolan.instances TO portolan_owner USING (true) WIT
 CREATE POLICY owner_all ON portolan.invites TO portolan_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner_all ON portolan.kek_usage TO portolan_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner_all ON portolan.key_ring_state TO portolan_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner_all ON portolan.key_rotations TO portolan_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner_all ON portolan.last_known_lists TO portolan_owner USING (true) WITH CHECK (true);
 
@@ -2222,18 +2561,31 @@ GRANT ALL ON FUNCTION portolan.begin_oauth_renewal(p_id uuid, p_service text, p_
 REVOKE ALL ON FUNCTION portolan.check_session(p_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.check_session(p_id uuid) TO portolan_api;
 
+REVOKE ALL ON FUNCTION portolan.count_changed_wraps() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION portolan.count_unchained_audit() FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.count_unchained_audit() TO portolan_jobs;
 
 REVOKE ALL ON FUNCTION portolan.count_wrap() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION portolan.count_wraps() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION portolan.create_first_admin(p_id uuid, p_email text, p_display_name text, p_password_hash text) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.create_first_admin(p_id uuid, p_email text, p_display_name text, p_password_hash text) TO portolan_api;
 
+REVOKE ALL ON FUNCTION portolan.data_key_of(p_record bytea) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.data_key_of(p_record bytea) TO portolan_jobs;
+
 REVOKE ALL ON FUNCTION portolan.data_keys_of(p_user_id uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION portolan.deleted_users(p_ids uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.deleted_users(p_ids uuid[]) TO portolan_jobs;
 
 REVOKE ALL ON FUNCTION portolan.drop_audit_partitions(p_before date) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.drop_audit_partitions(p_before date) TO portolan_jobs;
+
+REVOKE ALL ON FUNCTION portolan.drop_replaced_data_key(p_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.drop_replaced_data_key(p_id uuid) TO portolan_jobs;
 
 REVOKE ALL ON FUNCTION portolan.ensure_audit_partitions(p_from date, p_days integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.ensure_audit_partitions(p_from date, p_days integer) TO portolan_jobs;
@@ -2246,6 +2598,9 @@ GRANT ALL ON FUNCTION portolan.fail_oauth_renewal(p_id uuid, p_service text, p_r
 
 REVOKE ALL ON FUNCTION portolan.find_api_key(p_digest bytea) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.find_api_key(p_digest bytea) TO portolan_api;
+
+REVOKE ALL ON FUNCTION portolan.find_key_owner(p_email_or_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.find_key_owner(p_email_or_id text) TO portolan_jobs;
 
 REVOKE ALL ON FUNCTION portolan.find_login(p_email text) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.find_login(p_email text) TO portolan_api;
@@ -2262,7 +2617,11 @@ GRANT ALL ON FUNCTION portolan.forget_era_verdict(p_service text, p_upstream byt
 REVOKE ALL ON FUNCTION portolan.forget_spool(p_spool_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.forget_spool(p_spool_id text) TO portolan_service;
 
+REVOKE ALL ON FUNCTION portolan.guard_sealed_record() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION portolan.guard_user_authority() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION portolan.guard_wrapping_kek() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION portolan.has_admin() FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.has_admin() TO portolan_api;
@@ -2275,6 +2634,9 @@ GRANT ALL ON FUNCTION portolan.lock_audit_chain() TO portolan_jobs;
 
 REVOKE ALL ON FUNCTION portolan.mark_instances_used(p_ids uuid[], p_at timestamp with time zone[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.mark_instances_used(p_ids uuid[], p_at timestamp with time zone[]) TO portolan_service;
+
+REVOKE ALL ON FUNCTION portolan.may_wrap(p_kek_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.may_wrap(p_kek_id text) TO portolan_api;
 
 REVOKE ALL ON FUNCTION portolan.notify_data_key_changed() FROM PUBLIC;
 
@@ -2316,6 +2678,9 @@ GRANT ALL ON FUNCTION portolan.read_system_keys() TO portolan_jobs;
 REVOKE ALL ON FUNCTION portolan.record_instance_state(p_id uuid, p_service text, p_credential_revision integer, p_state text, p_cause text) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.record_instance_state(p_id uuid, p_service text, p_credential_revision integer, p_state text, p_cause text) TO portolan_service;
 
+REVOKE ALL ON FUNCTION portolan.reseal_record(p_table text, p_column text, p_row_id uuid, p_from bytea, p_to bytea) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.reseal_record(p_table text, p_column text, p_row_id uuid, p_from bytea, p_to bytea) TO portolan_jobs;
+
 REVOKE ALL ON FUNCTION portolan.resolve_instance(p_lookup bytea, p_service text) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.resolve_instance(p_lookup bytea, p_service text) TO portolan_service;
 
@@ -2329,6 +2694,10 @@ REVOKE ALL ON FUNCTION portolan.ring_heartbeat(p_process_id text, p_program text
 GRANT ALL ON FUNCTION portolan.ring_heartbeat(p_process_id text, p_program text, p_fingerprint text, p_primary_kek_id text) TO portolan_api;
 GRANT ALL ON FUNCTION portolan.ring_heartbeat(p_process_id text, p_program text, p_fingerprint text, p_primary_kek_id text) TO portolan_service;
 GRANT ALL ON FUNCTION portolan.ring_heartbeat(p_process_id text, p_program text, p_fingerprint text, p_primary_kek_id text) TO portolan_jobs;
+
+REVOKE ALL ON FUNCTION portolan.ring_heartbeat_end(p_process_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.ring_heartbeat_end(p_process_id text) TO portolan_api;
+GRANT ALL ON FUNCTION portolan.ring_heartbeat_end(p_process_id text) TO portolan_service;
 
 REVOKE ALL ON FUNCTION portolan.rotate_refresh_token(p_digest bytea, p_next_id uuid, p_next_digest bytea, p_next_expires_at timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.rotate_refresh_token(p_digest bytea, p_next_id uuid, p_next_digest bytea, p_next_expires_at timestamp with time zone) TO portolan_api;
@@ -2384,7 +2753,7 @@ GRANT SELECT ON TABLE portolan.audit_shards TO portolan_jobs;
 GRANT SELECT ON TABLE portolan.daily_calls TO portolan_api;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE portolan.data_keys TO portolan_api;
-GRANT SELECT,UPDATE ON TABLE portolan.data_keys TO portolan_jobs;
+GRANT SELECT,INSERT,UPDATE ON TABLE portolan.data_keys TO portolan_jobs;
 
 GRANT SELECT,INSERT ON TABLE portolan.install TO portolan_api;
 GRANT SELECT ON TABLE portolan.install TO portolan_jobs;
@@ -2396,11 +2765,19 @@ GRANT SELECT,INSERT,DELETE ON TABLE portolan.invites TO portolan_api;
 GRANT SELECT ON TABLE portolan.kek_usage TO portolan_api;
 GRANT SELECT ON TABLE portolan.kek_usage TO portolan_jobs;
 
+GRANT SELECT ON TABLE portolan.key_ring_state TO portolan_api;
+GRANT SELECT,INSERT,UPDATE ON TABLE portolan.key_ring_state TO portolan_jobs;
+
+GRANT SELECT ON TABLE portolan.key_rotations TO portolan_api;
+GRANT SELECT,INSERT,UPDATE ON TABLE portolan.key_rotations TO portolan_jobs;
+
 GRANT SELECT ON TABLE portolan.last_known_lists TO portolan_api;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE portolan.login_sessions TO portolan_api;
 
 GRANT SELECT,INSERT,DELETE ON TABLE portolan.oauth_clients TO portolan_api;
+
+GRANT UPDATE(sealed_client) ON TABLE portolan.oauth_clients TO portolan_api;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE portolan.oauth_sign_ins TO portolan_api;
 
@@ -2410,6 +2787,8 @@ GRANT SELECT,INSERT ON TABLE portolan.refresh_tokens TO portolan_api;
 
 GRANT SELECT ON TABLE portolan.ring_heartbeats TO portolan_api;
 GRANT SELECT ON TABLE portolan.ring_heartbeats TO portolan_jobs;
+
+GRANT SELECT ON TABLE portolan.sealed_records TO portolan_jobs;
 
 GRANT SELECT ON TABLE portolan.service_health TO portolan_api;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE portolan.service_health TO portolan_jobs;

@@ -20,6 +20,8 @@ const sealed: VaultGate = {
     throw new AppError('SEALED', 'no key ring is read to describe routes');
   },
   isOpen: false,
+  readAgain: () => false,
+  onRing: () => () => {},
   [Symbol.dispose]() {},
 };
 

@@ -16,6 +16,7 @@ export const callableBy: Readonly<Record<string, readonly Role[]>> = {
   app_user_id: all,
   read_system_keys: all,
   ring_heartbeat: all,
+  ring_heartbeat_end: ['api', 'service'],
   schema_version: all,
 
   // Before anybody is known.
@@ -50,6 +51,14 @@ export const callableBy: Readonly<Record<string, readonly Role[]>> = {
   store_era_verdict: ['service'],
   store_last_list: ['service'],
 
+  // Who wraps a key, and who rotates keys.
+  data_key_of: ['jobs'],
+  deleted_users: ['jobs'],
+  drop_replaced_data_key: ['jobs'],
+  find_key_owner: ['jobs'],
+  may_wrap: ['api'],
+  reseal_record: ['jobs'],
+
   // The chain of the audit and its days.
   add_audit_checkpoint: ['jobs'],
   count_unchained_audit: ['jobs'],
@@ -70,10 +79,13 @@ export const tablesOfJobs: Readonly<Record<string, readonly string[]>> = {
   audit_checkpoints: ['SELECT'],
   audit_events: ['INSERT'],
   audit_shards: ['SELECT'],
-  data_keys: ['SELECT', 'UPDATE'],
+  data_keys: ['INSERT', 'SELECT', 'UPDATE'],
   install: ['SELECT'],
   kek_usage: ['SELECT'],
+  key_ring_state: ['INSERT', 'SELECT', 'UPDATE'],
+  key_rotations: ['INSERT', 'SELECT', 'UPDATE'],
   ring_heartbeats: ['SELECT'],
+  sealed_records: ['SELECT'],
   service_health: ['DELETE', 'INSERT', 'SELECT', 'UPDATE'],
   service_health_changes: ['SELECT'],
   spool_positions: ['SELECT'],
@@ -87,6 +99,8 @@ export const readOnlyForApi: readonly string[] = [
   'audit_shards',
   'daily_calls',
   'kek_usage',
+  'key_ring_state',
+  'key_rotations',
   'last_known_lists',
   'ring_heartbeats',
   'service_health',
@@ -98,6 +112,7 @@ export const readOnlyForApi: readonly string[] = [
 export const openToApi: readonly string[] = [
   'install',
   'kek_usage',
+  'key_ring_state',
   'oauth_clients',
   'rate_limits',
   'ring_heartbeats',
@@ -117,5 +132,7 @@ export const uniqueOverAll: Readonly<Record<string, string>> = {
   service_settings_pkey: 'written by admins only',
 };
 
-/** Views that may read as their owner: none. */
-export const viewsThatMayRunAsOwner: Readonly<Record<string, string>> = {};
+/** Views that may read as their owner, and why nobody sees through them what is not theirs. */
+export const viewsThatMayRunAsOwner: Readonly<Record<string, string>> = {
+  sealed_records: 'readable by portolan_jobs alone, which moves records of everybody to new keys',
+};

@@ -114,7 +114,7 @@ describe('the jobs of the main API', () => {
   it('runs the others where the installation has no connection for the role jobs', async () => {
     await using site = await openInstallation();
     await using jobs = startJobs(site, { hasJobsRole: false });
-    await waitUntil('the ring was told of', () => jobs.runs.some(({ job }) => job === 'ring-heartbeat'));
+    await waitUntil('the keys were counted', () => jobs.runs.some(({ job }) => job === 'keys-gauge'));
     await expect(jobs.scheduler.runNow('purge-expired')).rejects.toThrow('no job named');
     expect(jobs.runs.filter(({ outcome }) => outcome !== 'success')).toEqual([]);
   });

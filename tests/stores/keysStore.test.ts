@@ -9,7 +9,7 @@ import {
   findDataKeys,
   listRingHeartbeats,
   readSystemKeys,
-  rewrapDataKey,
+  rewrapDataKeys,
   rewrapSystemKey,
   takeDataKeysToRewrap,
 } from '../../backend/src/stores/keysStore.js';
@@ -23,6 +23,8 @@ import {
 } from '../../backend/src/stores/serviceSettingsStore.js';
 import { aUser } from '../support/rows.js';
 import { cloneDatabase } from '../support/testDatabase.js';
+
+const firstId = '00000000-0000-0000-0000-000000000000';
 
 const anInstall = () => ({
   installId: randomUUID(),
@@ -68,12 +70,10 @@ it('G08 two workers rewrap without meeting, and a stale rewrap is refused', asyn
   for (let n = 0; n < 9; n += 1) await aUser(api);
   const work = async (limit: number): Promise<string[]> =>
     jobs.transaction(async (client) => {
-      const taken = await takeDataKeysToRewrap(client, 'k2', limit);
-      for (const key of taken) {
-        const rewrapped = { ...key, kekId: 'k2', wrapped: randomBytes(60) };
-        expect(await rewrapDataKey(client, rewrapped)).toBe(true);
-        expect(await rewrapDataKey(client, rewrapped)).toBe(false);
-      }
+      const taken = await takeDataKeysToRewrap(client, 'k2', { afterId: firstId, limit });
+      const rewrapped = taken.map((key) => ({ ...key, kekId: 'k2', wrapped: randomBytes(60) }));
+      expect(await rewrapDataKeys(client, rewrapped)).toBe(taken.length);
+      expect(await rewrapDataKeys(client, rewrapped)).toBe(0);
       return taken.map(({ id }) => id);
     });
   const done: string[] = [];

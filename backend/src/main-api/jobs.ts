@@ -9,9 +9,8 @@ import { sweepStagedCredentials } from '../jobs/sweepStagedCredentials.js';
 import type { VaultGate } from '../services/vaultKeys.js';
 import { ensureAuditPartitions } from '../stores/auditStore.js';
 import { countInstancesByState } from '../stores/instancesStore.js';
-import { beatRing, countByKek } from '../stores/keysStore.js';
+import { countByKek } from '../stores/keysStore.js';
 import { purgeExpired } from '../stores/retentionStore.js';
-import { fingerprint } from '../vault/keyRing.js';
 import type { AppContext } from './context.js';
 
 const hourMs = 60 * 60_000;
@@ -26,7 +25,6 @@ export interface JobsParts {
 /** The returned function closes what the jobs use; call it after the scheduler is drained. */
 export function addJobs(scheduler: Scheduler, { ctx, vault }: JobsParts): () => Promise<void> {
   scheduler.add({ name: 'setup-code', everyMs: 10_000, atStart: true, run: () => ctx.firstAdmin.keepCode() });
-  scheduler.add({ name: 'ring-heartbeat', everyMs: 10_000, atStart: true, run: () => beat(ctx.pool, vault) });
   scheduler.add({ name: 'instances-gauge', everyMs: 15_000, atStart: true, run: instancesGauge(ctx) });
   scheduler.add({ name: 'keys-gauge', everyMs: 60_000, atStart: true, run: () => countKeys(ctx, vault) });
   scheduler.add(sweepStagedCredentials({ pool: ctx.pool }));
@@ -65,17 +63,6 @@ function toRetentionJobs(pool: DatabasePool, now: () => number): readonly Job[] 
       run: async () => void (await purgeExpired(pool)),
     },
   ];
-}
-
-async function beat(pool: DatabasePool, vault: VaultGate): Promise<void> {
-  if (!vault.isOpen) return;
-  const { ring } = vault.keys();
-  await beatRing(pool, {
-    processId: `main-api/${process.pid}`,
-    program: 'main-api',
-    fingerprint: fingerprint(ring),
-    primaryKekId: ring.primary.id,
-  });
 }
 
 /** How many wrapped keys are under the primary KEK, and how many wait for a rewrap. */

@@ -18,6 +18,7 @@ import { createHttpServer, listen, runProgram } from '../lifecycle/httpServer.js
 import { startChangeFeed } from '../services/changeFeed.js';
 import { readInstallKeys } from '../services/installKeys.js';
 import { loadSigningKeys, refuseSharedKeys, type SigningKeys } from '../services/jwtKeys.js';
+import { startRingHeartbeat } from '../services/ringHeartbeat.js';
 import { openVaultGate } from '../services/vaultKeys.js';
 import { createLogger } from '../telemetry/logger.js';
 import { createMainApiMetrics } from '../telemetry/metrics.js';
@@ -58,6 +59,12 @@ await runProgram('main-api', async () => {
     readInstallKeys: () => readInstallKeys(pool),
     onChange: (isOpen, reason) =>
       isOpen ? log.info('the vault is open') : log.warn('the vault is sealed', { error: reason }),
+  });
+  const heartbeat = startRingHeartbeat({
+    db: pool,
+    vault,
+    program: 'main-api',
+    onFault: (error) => log.warn('the key ring could not be told of', { error }),
   });
   const registry = createServiceRegistry(() => loadServices(config));
   for (const problem of registry.problems()) {
@@ -104,6 +111,7 @@ await runProgram('main-api', async () => {
       await scheduler.drain();
       await closeJobs();
       stopReloading();
+      await heartbeat[Symbol.asyncDispose]();
       vault[Symbol.dispose]();
       await ctx[Symbol.asyncDispose]();
       await changes[Symbol.asyncDispose]();

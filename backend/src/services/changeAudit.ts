@@ -55,6 +55,29 @@ export async function recordActorChange(db: Queryable, actor: Actor, change: Act
   });
 }
 
+/** The same for what the installation does by itself, or its operator by a command. */
+export async function recordSystemChange(
+  db: Queryable,
+  via: string,
+  change: Pick<ActorChange, 'action' | 'target' | 'details' | 'outcome' | 'subjectUserId'>,
+): Promise<void> {
+  await writeAudit(db, {
+    actorKind: 'system',
+    actorId: null,
+    actorVia: via,
+    subjectUserId: change.subjectUserId ?? null,
+    action: change.action,
+    targetKind: change.target.kind,
+    targetId: change.target.id,
+    service: null,
+    outcome: change.outcome ?? 'success',
+    errorCode: null,
+    requestId: null,
+    clientAddress: null,
+    details: change.details ?? {},
+  });
+}
+
 /** The same for a row that the caller has put together. */
 export async function writeAudit(db: Queryable, event: AuditEvent): Promise<void> {
   try {

@@ -9,7 +9,7 @@ import { randomBytes } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { CredentialMethod, ServiceDefinition } from '../catalog/serviceDefinition.js';
 import { AppError } from '../errors/appError.js';
-import { unwrapDek, type Dek } from '../vault/dataKey.js';
+import type { Dek } from '../vault/dataKey.js';
 import { open, readDekId, seal, type RecordBinding } from '../vault/sealedRecord.js';
 import type { CredentialValues } from './credentialValues.js';
 import type { ChangeSource, SealedInstance } from './instanceResolver.js';
@@ -18,7 +18,7 @@ import { toRecordBinding, toSharedBinding } from './recordBindings.js';
 import { parseGrant, toGrantFields, type TokenGrant } from './oauth/tokenGrant.js';
 import { encodeFieldValues, parseFieldValues, type FieldValues } from './sealedValues.js';
 import { isSignIn } from './setupInstructions.js';
-import type { VaultGate } from './vaultKeys.js';
+import { unwrapWith, type VaultGate } from './vaultKeys.js';
 
 export interface CredentialOpener extends Disposable {
   /**
@@ -69,6 +69,10 @@ export function createCredentialOpener({
     deks.clear();
     opened.clear();
   });
+  const stopOfRing = vault.onRing(() => {
+    deks.clear();
+    opened.clear();
+  });
 
   const dekOf = (keys: DataKeys, binding: RecordBinding, id: string): Dek => {
     // Whose DEK it is lies in the key as well: one that was unwrapped for a user is never taken for the system's.
@@ -77,8 +81,7 @@ export function createCredentialOpener({
     if (known !== undefined) return known;
     const row = keys.find((one) => one.id === id);
     if (row === undefined) throw new AppError('CREDENTIAL_UNREADABLE', `DEK ${id} of the owner is gone`);
-    const { ring, installId } = vault.keys();
-    const fresh = unwrapDek(ring, installId, { ...row, ownerId: binding.userId });
+    const fresh = unwrapWith(vault, { ...row, ownerId: binding.userId });
     deks.set(key, fresh);
     return fresh;
   };
@@ -167,6 +170,7 @@ export function createCredentialOpener({
     [Symbol.dispose]() {
       clearInterval(sweep);
       stop();
+      stopOfRing();
       deks.clear();
       opened.clear();
     },

@@ -1,14 +1,15 @@
 /**
  * The sealing side of the vault in the main API: credentials, overrides and instance ids of a user under that user's DEK,
  * what an admin shares under the system's. It also opens what its owner may see again: the instance id and the names of
- * the fields that are set. Opening a credential for a call is `credentialOpener.ts`, in a service process.
+ * the fields that are set, and moves what it opens to the owner's newest DEK. Opening a credential for a call is `credentialOpener.ts`, in a service process.
  */
 import { randomBytes, randomUUID } from 'node:crypto';
 import { AppError } from '../errors/appError.js';
 import type { Queryable } from '../database/queryable.js';
-import { findDataKeys, insertDataKey } from '../stores/keysStore.js';
+import { moveRecord } from '../stores/sealedRecordsStore.js';
+import { findDataKeys, insertDataKey, mayWrap } from '../stores/keysStore.js';
 import { lockForUser } from '../stores/userLocks.js';
-import { createDek, unwrapDek, wrapDek, type Dek } from '../vault/dataKey.js';
+import { createDek, wrapDek, type Dek } from '../vault/dataKey.js';
 import { createInstanceId, lookupDigest } from '../vault/instanceId.js';
 import { systemOwner } from '../vault/keyWrapping.js';
 import { open, readDekId, seal, type RecordBinding } from '../vault/sealedRecord.js';
@@ -20,7 +21,7 @@ import {
   type SealedColumn,
 } from './recordBindings.js';
 import { encodeFieldValues, parseFieldValues, type FieldValues } from './sealedValues.js';
-import type { VaultGate } from './vaultKeys.js';
+import { unwrapWith, type VaultGate } from './vaultKeys.js';
 
 export interface BoundRow {
   readonly id: string;
@@ -82,10 +83,8 @@ export interface CredentialVault {
 
 /** All methods run inside the caller's transaction. Besides their own errors they throw SEALED. */
 export function createCredentialVault(vault: VaultGate): CredentialVault {
-  const unwrap = (row: { id: string; kekId: string; wrapped: Buffer }, ownerId: string): Dek => {
-    const { ring, installId } = vault.keys();
-    return unwrapDek(ring, installId, { ...row, ownerId });
-  };
+  const unwrap = (row: { id: string; kekId: string; wrapped: Buffer }, ownerId: string): Dek =>
+    unwrapWith(vault, { ...row, ownerId });
 
   /** The owner's newest DEK. A user's is made on first need, and of parallel callers one makes it; set-up made the system's. */
   const sealingDek = async (db: Queryable, userId: string): Promise<Dek> => {
@@ -95,6 +94,7 @@ export function createCredentialVault(vault: VaultGate): CredentialVault {
     await lockForUser(db, 'data-key', userId);
     const meanwhile = (await findDataKeys(db, userId))[0];
     if (meanwhile !== undefined) return unwrap(meanwhile, userId);
+    await requireWrapping(db, vault);
     const { ring, installId } = vault.keys();
     const dek = createDek(randomUUID(), randomBytes);
     await insertDataKey(db, {
@@ -115,9 +115,17 @@ export function createCredentialVault(vault: VaultGate): CredentialVault {
 
   const openAt = async (db: Queryable, place: RecordBinding, record: Buffer): Promise<Buffer> => {
     const dekId = readDekId(record);
-    const key = (await keysOf(db, place.userId)).find(({ id }) => id === dekId);
+    const keys = await keysOf(db, place.userId);
+    const key = keys.find(({ id }) => id === dekId);
     if (key === undefined) throw new AppError('CREDENTIAL_UNREADABLE', `DEK ${dekId} of the owner is gone`);
-    return open(unwrap(key, place.userId), record, place);
+    const plaintext = open(unwrap(key, place.userId), record, place);
+    const [newest] = keys;
+    if (newest !== undefined && newest !== key) {
+      // A rotation that is under way or was cut off: what is opened here need not wait for it.
+      const moved = seal(unwrap(newest, place.userId), plaintext, place, randomBytes);
+      await moveRecord(db, place, record, moved);
+    }
+    return plaintext;
   };
 
   const openFieldsAt = async (db: Queryable, place: RecordBinding, record: Buffer): Promise<FieldValues> => {
@@ -164,6 +172,18 @@ export function createCredentialVault(vault: VaultGate): CredentialVault {
     openClient: async (db, row, sealed) =>
       openFieldsAt(db, toClientBinding(vault.keys().installId, row), sealed),
   };
+}
+
+/**
+ * A key is wrapped under a KEK only while the rotation lets it: a process whose ring is behind reads it again, and is
+ * refused if it is behind all the same.
+ */
+async function requireWrapping(db: Queryable, vault: VaultGate): Promise<void> {
+  if (await mayWrap(db, vault.keys().ring.primary.id)) return;
+  if (vault.readAgain() && (await mayWrap(db, vault.keys().ring.primary.id))) return;
+  throw new AppError('SEALED', 'the key ring of this process is older than the rotation of the KEK', {
+    retryAfterSeconds: 2,
+  });
 }
 
 /** The wrapped DEKs of a user, or of the system. */

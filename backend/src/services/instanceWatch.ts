@@ -4,12 +4,15 @@
  */
 import type { ChangeSource, InstanceResolver, SealedInstance } from './instanceResolver.js';
 
+/** `onlyKeys`: nothing of the instance changed but how the keys are wrapped that its records need. */
+export type OnInstanceChange = (now: SealedInstance | null, onlyKeys: boolean) => void;
+
 export interface InstanceWatch extends Disposable {
   /**
-   * Watches one instance. `onChange` hears the instance as it is now whenever its epoch, credential or overrides differ,
-   * and null once it is void; after null it hears nothing more. The returned function ends the watch.
+   * Watches one instance. `onChange` hears the instance as it is now whenever its epoch, credential, overrides or wrapped
+   * data keys differ, and null once it is void; after null it hears nothing more. The returned function ends the watch.
    */
-  watch(instance: SealedInstance, onChange: (now: SealedInstance | null) => void): () => void;
+  watch(instance: SealedInstance, onChange: OnInstanceChange): () => void;
 }
 
 export interface InstanceWatchOptions {
@@ -27,7 +30,7 @@ interface Watched {
   known: SealedInstance;
   /** When the instance was last known to be as it is. */
   certainAt: number;
-  readonly onChange: (now: SealedInstance | null) => void;
+  readonly onChange: OnInstanceChange;
 }
 
 const checksAtOnce = 8;
@@ -51,12 +54,14 @@ export function createInstanceWatch(options: InstanceWatchOptions): InstanceWatc
     if (resolution.kind === 'unavailable' && now() - watched.certainAt < uncertainMsMax) return false;
     if (resolution.kind !== 'found') {
       all.delete(watched);
-      watched.onChange(null);
+      watched.onChange(null, false);
       return true;
     }
     watched.certainAt = now();
     watched.known = resolution.instance;
-    if (differs(known, resolution.instance)) watched.onChange(resolution.instance);
+    const isChanged = differs(known, resolution.instance);
+    if (isChanged || toWraps(known) !== toWraps(resolution.instance))
+      watched.onChange(resolution.instance, !isChanged);
     return true;
   };
 
@@ -119,4 +124,9 @@ function differs(before: SealedInstance, after: SealedInstance): boolean {
     before.credentialRevision !== after.credentialRevision ||
     before.overridesRevision !== after.overridesRevision
   );
+}
+
+/** Which keys under which KEKs; what is held open for long needs them as they are, or a rotation leaves it behind. */
+function toWraps({ dataKeys, sharedRow }: SealedInstance): string {
+  return [...dataKeys, ...(sharedRow?.dataKeys ?? [])].map(({ id, kekId }) => `${id}/${kekId}`).join();
 }

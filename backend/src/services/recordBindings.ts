@@ -2,6 +2,7 @@
  * Where each sealed column lies, as it is authenticated into the record (05, "Sealed record"). The sealing and the opening
  * side both read it here, so that they cannot differ.
  */
+import type { SealedRecordRow } from '../stores/keyRotationStore.js';
 import { systemOwner } from '../vault/keyWrapping.js';
 import type { RecordBinding } from '../vault/sealedRecord.js';
 
@@ -73,6 +74,23 @@ export function toClientBinding(installId: string, client: { readonly id: string
     userId: systemOwner,
     rowId: client.id,
     revision: 1,
+    schemaVersion,
+  };
+}
+
+/** The place of a record as the list of all sealed records tells it (`sealed_records`). */
+export function toStoredBinding(
+  installId: string,
+  row: Pick<SealedRecordRow, 'table' | 'column' | 'rowId' | 'userId' | 'revision'>,
+): RecordBinding {
+  return {
+    installId,
+    table: row.table,
+    // A staged credential lies under the name that it will have.
+    column: row.column === 'sealed_staged' ? 'sealed_credential' : row.column,
+    userId: row.userId ?? systemOwner,
+    rowId: row.rowId,
+    revision: row.revision,
     schemaVersion,
   };
 }

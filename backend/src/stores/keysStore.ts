@@ -105,30 +105,74 @@ export async function deleteDataKeysOfUser(db: Queryable, userId: string): Promi
   return rowCount ?? 0;
 }
 
-/** Up to `limit` data keys under any other KEK, locked; rows that another worker holds are skipped. */
+/**
+ * Up to `limit` data keys under any other KEK, from that id on, locked; rows that another worker holds are skipped. The
+ * lock is the one that an update of a wrap takes, so that whoever stores a record meanwhile does not wait.
+ */
 export async function takeDataKeysToRewrap(
   db: Queryable,
   kekId: string,
-  limit: number,
+  { afterId, limit }: { readonly afterId: string; readonly limit: number },
 ): Promise<DataKeyRow[]> {
   const { rows } = await db.query<DataKeyRow>(
-    `select ${dataKeyColumns} from data_keys where kek_id <> $1 order by id limit $2 for update skip locked`,
-    [kekId, limit],
+    `select ${dataKeyColumns} from data_keys where kek_id <> $1 and id > $2 order by id limit $3
+     for no key update skip locked`,
+    [kekId, afterId, limit],
   );
   return rows;
 }
 
-/** Stores a data key wrapped anew; false when its revision is no longer that one. */
-export async function rewrapDataKey(
+/** Stores data keys wrapped anew, but for those whose revision is no longer that one; answers how many it stored. */
+export async function rewrapDataKeys(
   db: Queryable,
-  key: WrappedDataKey & { readonly revision: number },
-): Promise<boolean> {
+  keys: readonly (WrappedDataKey & { readonly revision: number })[],
+): Promise<number> {
   const { rowCount } = await db.query(
-    `update data_keys set kek_id = $3, wrapped = $4, revision = revision + 1, updated_at = now()
-     where id = $1 and revision = $2`,
-    [key.id, key.revision, key.kekId, key.wrapped],
+    `update data_keys d set kek_id = n.kek_id, wrapped = n.wrapped, revision = d.revision + 1, updated_at = now()
+     from unnest($1::uuid[], $2::integer[], $3::text[], $4::bytea[]) as n (id, revision, kek_id, wrapped)
+     where d.id = n.id and d.revision = n.revision`,
+    [
+      keys.map(({ id }) => id),
+      keys.map(({ revision }) => revision),
+      keys.map(({ kekId }) => kekId),
+      keys.map(({ wrapped }) => wrapped),
+    ],
   );
+  return rowCount ?? 0;
+}
+
+/** False when it is gone; else it stays until the transaction ends. */
+export async function holdDataKey(db: Queryable, id: string): Promise<boolean> {
+  const { rowCount } = await db.query('select from data_keys where id = $1 for key share', [id]);
   return rowCount === 1;
+}
+
+/** Those of these data keys that are there. */
+export async function findDataKeysById(db: Queryable, ids: readonly string[]): Promise<DataKeyRow[]> {
+  const { rows } = await db.query<DataKeyRow>(
+    `select ${dataKeyColumns} from data_keys where id = any ($1::uuid[])`,
+    [ids],
+  );
+  return rows;
+}
+
+/** The owners of data keys, in order, from that one on; null is the system, and comes last. Only whose newest key is old. */
+export async function listDataKeyOwners(db: Queryable, olderThan: Date): Promise<(string | null)[]> {
+  const { rows } = await db.query<{ userId: string | null }>(
+    `select user_id as "userId" from data_keys group by user_id having max(created_at) < $1 or count(*) > 1
+     order by user_id nulls last`,
+    [olderThan],
+  );
+  return rows.map(({ userId }) => userId);
+}
+
+/** The wrapped data keys of everybody, in the order of their ids, from that id on. */
+export async function listDataKeys(db: Queryable, afterId: string, limit: number): Promise<DataKeyRow[]> {
+  const { rows } = await db.query<DataKeyRow>(
+    `select ${dataKeyColumns} from data_keys where id > $1 order by id limit $2`,
+    [afterId, limit],
+  );
+  return rows;
 }
 
 export async function rewrapSystemKey(
@@ -154,6 +198,15 @@ export async function countByKek(db: Queryable): Promise<{ kekId: string; keys: 
   return rows;
 }
 
+/**
+ * Whether that KEK may wrap a key now. What it answers stays true until the caller's transaction ends: a rotation that
+ * takes the right away waits for it.
+ */
+export async function mayWrap(db: Queryable, kekId: string): Promise<boolean> {
+  const { rows } = await db.query<{ may: boolean }>('select may_wrap($1) as may', [kekId]);
+  return rows[0]?.may === true;
+}
+
 /** Says that this process is alive with that ring; every role may call it. */
 export async function beatRing(db: Queryable, beat: Omit<RingHeartbeat, 'seenAt'>): Promise<void> {
   await db.query('select ring_heartbeat($1, $2, $3, $4)', [
@@ -162,6 +215,11 @@ export async function beatRing(db: Queryable, beat: Omit<RingHeartbeat, 'seenAt'
     beat.fingerprint,
     beat.primaryKekId,
   ]);
+}
+
+/** Says that this process is no more, so that nobody waits for it. */
+export async function endRingBeat(db: Queryable, processId: string): Promise<void> {
+  await db.query('select ring_heartbeat_end($1)', [processId]);
 }
 
 /** Processes heard from within `withinMs`. */

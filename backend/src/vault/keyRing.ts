@@ -47,9 +47,32 @@ export function parseKeyRing(text: string): KeyRing {
 
 /** The text of a new ring file with one primary KEK. It is written once, on an empty database. */
 export function newKeyRingFile(randomBytes: RandomBytes): string {
-  const id = `kek-${randomBytes(6).toString('hex')}`;
-  const entry = { id, key: randomBytes(keyBytes).toString('base64'), state: 'primary' };
-  return `${JSON.stringify([entry], null, 2)}\n`;
+  return toText([newEntry(randomBytes, 'primary')]);
+}
+
+/** The ring with one more KEK, which unwraps only; `id` is its name. Throws as `parseKeyRing`. */
+export function withNewKek(
+  text: string,
+  randomBytes: RandomBytes,
+): { readonly text: string; readonly id: string } {
+  parseKeyRing(text);
+  const entry = newEntry(randomBytes, 'decrypt');
+  return { text: toText([...parseList(text), entry]), id: entry.id };
+}
+
+/**
+ * The ring with one KEK in another state; the one that was primary becomes `decrypt` when another takes its place. Every
+ * key stays: a ring never forgets one. Throws `CONFIG_INVALID` for an unknown KEK and where no primary would be left.
+ */
+export function withKekState(text: string, id: string, state: KekState): string {
+  if (!parseKeyRing(text).keks.has(id)) throw unusable(`there is no KEK ${id}`);
+  const entries = (parseList(text) as RingEntry[]).map((entry) => {
+    if (entry.id === id) return { ...entry, state };
+    return state === 'primary' && entry.state === 'primary' ? { ...entry, state: 'decrypt' as const } : entry;
+  });
+  const changed = toText(entries);
+  parseKeyRing(changed);
+  return changed;
 }
 
 /**
@@ -70,6 +93,21 @@ export function fingerprint(ring: KeyRing): string {
 export function ringHoldsKey(ring: KeyRing, secret: Uint8Array): boolean {
   if (secret.length !== keyBytes) return false;
   return [...ring.keks.values()].some(({ key }) => timingSafeEqual(key.export(), secret));
+}
+
+interface RingEntry {
+  readonly id: string;
+  readonly key: string;
+  readonly state: KekState;
+}
+
+function newEntry(randomBytes: RandomBytes, state: KekState): RingEntry {
+  const id = `kek-${randomBytes(6).toString('hex')}`;
+  return { id, key: randomBytes(keyBytes).toString('base64'), state };
+}
+
+function toText(entries: readonly unknown[]): string {
+  return `${JSON.stringify(entries, null, 2)}\n`;
 }
 
 const idPattern = /^[a-z0-9][a-z0-9_-]{0,31}$/;

@@ -22,6 +22,7 @@ import { createInstanceWatch } from '../../services/instanceWatch.js';
 import { createSameGrant, isSameRevision } from '../../services/oauth/sameGrant.js';
 import { createReadiness } from '../../services/readiness.js';
 import { toMissingInstructions } from '../../services/setupInstructions.js';
+import { startRingHeartbeat } from '../../services/ringHeartbeat.js';
 import { openVaultGate } from '../../services/vaultKeys.js';
 import { recordInstanceState } from '../../stores/instanceLookupStore.js';
 import { announceRegistryChange } from '../../stores/registryNotice.js';
@@ -102,6 +103,12 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
     readInstallKeys: () => readInstallKeys(pool),
     onChange: (isOpen, reason) =>
       isOpen ? log.info('the vault is open') : log.warn('the vault is sealed', { error: reason }),
+  });
+  const heartbeat = startRingHeartbeat({
+    db: pool,
+    vault,
+    program: `mcp-${service}`,
+    onFault: (error) => log.warn('the key ring could not be told of', { error }),
   });
   const lookup = createInstanceLookup(pool, definition.credentials.scope);
   const resolver = createInstanceResolver({ vault, lookup, changes });
@@ -243,6 +250,7 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
       watch[Symbol.dispose]();
       opener[Symbol.dispose]();
       resolver[Symbol.dispose]();
+      await heartbeat[Symbol.asyncDispose]();
       vault[Symbol.dispose]();
       await uses.close();
       await daily.close();

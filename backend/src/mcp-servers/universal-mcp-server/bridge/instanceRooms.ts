@@ -17,8 +17,11 @@ import { isReadOnly } from './toolPolicy.js';
 export interface OpenThing {
   /** Milliseconds of the monotonic clock; `Infinity` while it is in use. */
   readonly usedAt: number;
-  /** The instance is another one now: void what hangs on its credential. `isVoid` when this may not go on at all. */
-  onInstanceChange(now: SealedInstance | null): void;
+  /**
+   * The instance is another one now: void what hangs on its credential. Null when this may not go on at all; `onlyKeys`
+   * when nothing changed but how its keys are wrapped.
+   */
+  onInstanceChange(now: SealedInstance | null, onlyKeys: boolean): void;
   close(): void;
   /** How long it may be idle, in ms, where that is another time than a conversation's. */
   readonly idleMs?: number;
@@ -122,12 +125,12 @@ export function createInstanceRooms(ctx: BridgeContext): InstanceRooms {
     held.room.open.clear();
   };
 
-  const onChange = (before: SealedInstance, now: SealedInstance | null): void => {
+  const onChange = (before: SealedInstance, now: SealedInstance | null, onlyKeys: boolean): void => {
     const gone = new AppError('NOT_FOUND', 'the instance was revoked, paused or rotated');
     ctx.upstream.forget(before.id, now);
     if (now === null) return drop(before.id, gone);
     const room = rooms.get(before.id)?.room;
-    for (const thing of Array.from(room?.open.values() ?? [])) thing.onInstanceChange(now);
+    for (const thing of Array.from(room?.open.values() ?? [])) thing.onInstanceChange(now, onlyKeys);
   };
 
   /** A bucket leaves when no room holds it and it is full: one made anew is the same. */
@@ -164,7 +167,7 @@ export function createInstanceRooms(ctx: BridgeContext): InstanceRooms {
         return held.room;
       }
       const room = new InstanceRoom(ctx, bucketOf(instance.userId));
-      const unwatch = ctx.watch.watch(instance, (now) => onChange(instance, now));
+      const unwatch = ctx.watch.watch(instance, (now, onlyKeys) => onChange(instance, now, onlyKeys));
       rooms.set(instance.id, { room, userId: instance.userId, unwatch });
       return room;
     },

@@ -167,13 +167,13 @@ export class LegacySession implements OpenThing {
     return waiting !== undefined;
   }
 
-  onInstanceChange(now: SealedInstance | null): void {
+  onInstanceChange(now: SealedInstance | null, onlyKeys: boolean): void {
     if (now === null || now.epoch !== this.#instance.epoch) {
       this.#ctx.log.debug('a session ends: its instance changed', { instance: this.#instance.id });
       return this.close();
     }
     this.#instance = now;
-    this.#tellListsChanged(this.held.server);
+    if (!onlyKeys) this.#tellListsChanged(this.held.server);
   }
 
   close(): void {

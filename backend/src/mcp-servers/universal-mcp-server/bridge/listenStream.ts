@@ -117,10 +117,10 @@ export class ListenStream implements OpenThing, HearingStream {
     onEnd();
   }
 
-  onInstanceChange(now: SealedInstance | null): void {
+  onInstanceChange(now: SealedInstance | null, onlyKeys: boolean): void {
     if (now === null || now.epoch !== this.#instance.epoch) return this.close();
     this.#instance = now;
-    this.#rejoin();
+    if (!onlyKeys) this.#rejoin();
   }
 
   /** Ends the stream with the result that says so (a graceful end); the client may listen anew. */

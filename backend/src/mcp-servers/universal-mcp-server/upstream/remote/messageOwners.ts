@@ -17,7 +17,13 @@ export function ownerOf({ instance, values }: Pick<ConnectionTerms, 'instance' |
 export function goOnAs(owner: MessageOwner, now: ResolvedInstance | null, mayGoOn: MayGoOn): boolean {
   if (now === null || !mayGoOn(owner.instance, now)) return false;
   // Values that stand for the instance are of one revision, and two changes may be told in the wrong order.
-  if (owner.instance.credentialRevision >= now.credentialRevision) return true;
+  if (owner.instance.credentialRevision > now.credentialRevision) return true;
+  // The same credential, perhaps under another key by now.
+  if (
+    owner.instance.credentialRevision === now.credentialRevision &&
+    (owner.values !== null || !isSealed(now))
+  )
+    return true;
   if (owner.values !== null || !isSealed(now)) return false;
   owner.instance = now;
   return true;
