@@ -37,9 +37,11 @@ export async function prepareState(config: Config, options: PrepareStateOptions)
 
 async function prepareInTurn(config: Config, options: PrepareStateOptions): Promise<PreparedState> {
   const { paths } = config;
-  const secretDirectories = [paths.spoolDir, paths.instanceDataDir, dirname(paths.databaseUrl('api'))];
+  const secretDirectories = [paths.spoolDir, paths.childUidsDir, dirname(paths.databaseUrl('api'))];
   for (const directory of [...secretDirectories, join(paths.stateDir, 'logs')])
     ensureDirectory(directory, 0o700);
+  // A child with a uid of its own passes through to its directory; it cannot list the others.
+  ensureDirectory(paths.instanceDataDir, 0o711);
   for (const directory of [paths.packagesDir, dirname(paths.openApiDocument)])
     ensureDirectory(directory, 0o755);
   ensurePm2Home(paths);

@@ -57,8 +57,10 @@ describe('setting up a state directory', () => {
     const secrets = [paths.keyRing, paths.jwtKeys, paths.jwtPublicKeys, paths.frontKey, paths.metricsToken];
     for (const role of ['owner', 'api', 'service', 'jobs'] as const) secrets.push(paths.databaseUrl(role));
     expect(secrets.map((path) => [path, modeOf(path)])).toEqual(secrets.map((path) => [path, '400']));
-    const hidden = [paths.spoolDir, paths.instanceDataDir, paths.pm2Home, join(stateDir, 'database-urls')];
+    const hidden = [paths.spoolDir, paths.childUidsDir, paths.pm2Home, join(stateDir, 'database-urls')];
     expect(hidden.map((path) => [path, modeOf(path)])).toEqual(hidden.map((path) => [path, '700']));
+    // A child with a uid of its own passes through to its own directory, and cannot list the others.
+    expect(modeOf(paths.instanceDataDir)).toBe('711');
   });
 
   it('keeps the private half of the JWT keys out of the file that services read', () => {

@@ -20,12 +20,16 @@ export function aStdioService(name: string, stdio: Partial<StdioDefinition> = {}
   return { ...found, stdio: { ...found.stdio, ...stdio } };
 }
 
-/** The service `everything` with the hostile test server in the place of its own. */
+/**
+ * The service `everything` with the hostile test server in the place of its own, as a plain child: tests watch it by its pid
+ * and by files that it writes. What keeps children apart is tested by `isolatedChildren.ts` and by whole service processes.
+ */
 export function aHostileService(stdio: Partial<StdioDefinition> = {}): ServiceDefinition {
   return aStdioService('everything', {
     command: process.execPath,
     args: [hostileServer],
     package: null,
+    sandbox: { mode: 'off', readPaths: [], writePaths: [], network: 'host' },
     ...stdio,
   });
 }

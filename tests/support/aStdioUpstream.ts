@@ -10,6 +10,11 @@ import type {
   JsonRpcResponse,
 } from '../../backend/src/mcp-servers/universal-mcp-server/protocol/jsonRpc.js';
 import {
+  findTools,
+  plainForm,
+} from '../../backend/src/mcp-servers/universal-mcp-server/upstream/stdio/isolation/forms.js';
+import type { ServiceIsolation } from '../../backend/src/mcp-servers/universal-mcp-server/upstream/stdio/isolation/serviceIsolation.js';
+import {
   createStdioUpstream,
   type StdioUpstream,
 } from '../../backend/src/mcp-servers/universal-mcp-server/upstream/stdio/stdioUpstream.js';
@@ -36,9 +41,17 @@ export function anUpstream(
   {
     env = {},
     service = aHostileService(stdio),
-  }: { env?: Record<string, string>; service?: ReturnType<typeof aHostileService> } = {},
+    isolation,
+    stateDir = mkdtempSync(join(tmpdir(), 'stdio-')),
+  }: {
+    env?: Record<string, string>;
+    service?: ReturnType<typeof aHostileService>;
+    /** Plain children without it. */
+    isolation?: ServiceIsolation;
+    stateDir?: string;
+  } = {},
 ): { upstream: StdioUpstream; stateDir: string } {
-  const stateDir = mkdtempSync(join(tmpdir(), 'stdio-'));
+  const plain = plainForm(findTools());
   const upstream = createStdioUpstream({
     definition: service,
     mode: 'shared',
@@ -49,6 +62,7 @@ export function anUpstream(
       projectRoot,
       inheritedEnv: (name) => env[name] ?? (name === 'PATH' ? process.env['PATH'] : undefined),
     },
+    isolation: isolation ?? { form: 'none', launch: plain, isRefused: false, lacks: null },
     log: createLogger({ level: 'silent', program: 'test' }),
   });
   opened.push({ upstream, stateDir });

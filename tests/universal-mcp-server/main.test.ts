@@ -2,10 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { existsSync, readFileSync, renameSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import {
-  findMarkedIn,
-  startTicksOf,
-} from '../../backend/src/mcp-servers/universal-mcp-server/upstream/stdio/ownershipMark.js';
+import { findMarkedIn } from '../../backend/src/mcp-servers/universal-mcp-server/upstream/stdio/ownershipMark.js';
 import { hostileServer } from '../support/aStdioService.js';
 import { callAuditOf } from '../support/callAudit.js';
 import { waitUntil } from '../support/eventually.js';
@@ -50,7 +47,8 @@ describe('a service process', () => {
     );
     const { url } = await aUrl();
     const session = await initialize(url);
-    const pid = Number(textOf(await session.call('pid')));
+    const children = await findMarkedIn('');
+    expect(children.filter(({ mark }) => mark.includes(`/${run.pid}-`))).not.toEqual([]);
     const stream = await session.stream();
     const metrics = await send(`${service.origin}/metrics`, { method: 'GET' });
     expect(metrics.text).toMatch(/portolan_child_processes\{[^}]*state="idle"[^}]*\} 1/);
@@ -62,17 +60,20 @@ describe('a service process', () => {
     expect((await slow.next()).result.content[0].text).toBe('done slowly');
     await stream.ended;
     expect(await run.exited).toEqual({ code: 0, signal: null });
-    expect(startTicksOf(pid)).toBeNull();
+    expect((await findMarkedIn('')).filter(({ mark }) => mark.includes(`/${run.pid}-`))).toEqual([]);
   });
 
   it('R11 killed in the middle of calls: no child outlives it, the intent is closed as unknown at the next start', async () => {
     const first = await service.start();
     const { url, id } = await aUrl();
     const session = await initialize(url);
-    const pidFile = join(service.stateDir, 'grandchild');
-    const child = Number(textOf(await session.call('doubleFork', { pidFile })));
+    const pidFile = join(service.stateDir, 'instances', id, 'grandchild');
+    await session.call('doubleFork', { pidFile });
     await waitUntil('the grandchild runs', () => existsSync(pidFile) && readFileSync(pidFile, 'utf8') !== '');
-    const grandchild = Number(readFileSync(pidFile, 'utf8'));
+    const mine = async () =>
+      (await findMarkedIn('')).filter(({ mark }) => mark.includes(`/${first.pid}-`)).length;
+    // The child and what it started, and the watchers of its sandbox where there is one.
+    expect(await mine()).toBeGreaterThanOrEqual(2);
     const hanging = startRequest(url, {
       headers: session.headers,
       body: { jsonrpc: '2.0', id: 'h', method: 'tools/call', params: { name: 'hang' } },
@@ -87,11 +88,11 @@ describe('a service process', () => {
     );
     first.child.kill('SIGKILL');
     expect(await cut).toBe('reset');
-    await waitUntil('the child died with its parent', () => startTicksOf(child) === null);
-
     const second = await service.start();
-    await waitUntil('the grandchild was swept', () => startTicksOf(grandchild) === null);
-    expect((await findMarkedIn('')).filter(({ mark }) => mark.includes(`/${first.pid}-`))).toEqual([]);
+    await waitUntil(
+      'the child died with its parent, the grandchild was swept',
+      async () => (await mine()) === 0,
+    );
     await waitUntil(
       'no intent is left open',
       async () => {

@@ -21,7 +21,20 @@ export interface StdioDefinition {
   readonly maxPerUser: number;
   /** Data that one process may hold. */
   readonly memoryBytes: number;
+  /** Processes and threads that a child may have. */
+  readonly tasksMax: number;
+  readonly sandbox: SandboxPolicy;
   readonly protocol: ProtocolChoice;
+}
+
+/** How far a child is kept off the gateway, its siblings and the machine. */
+export interface SandboxPolicy {
+  /** `auto`: as far as this machine allows. `required`: no child without. `off`: the admin trusts the program. */
+  readonly mode: 'auto' | 'required' | 'off';
+  /** Absolute paths that it may read besides programs and packages. */
+  readonly readPaths: readonly string[];
+  readonly writePaths: readonly string[];
+  readonly network: 'host' | 'none';
 }
 
 export interface PackageReference {

@@ -1,10 +1,17 @@
 /** The upstreams that are MCP servers: as a child process, at a URL, in a container. */
-import type { DockerConfig, RemoteConfig, StdioConfig } from './configSchema/upstreamSchemas.js';
+import { posix } from 'node:path';
+import type { StdioConfig } from './configSchema/stdioSchema.js';
+import type { DockerConfig, RemoteConfig } from './configSchema/upstreamSchemas.js';
 import type { Value } from './configSchema/valueSchemas.js';
 import type { ConfigReading } from './configReading.js';
 import { toPointer } from './configText.js';
 import { isOwnSecretName, isSecretName } from './envNames.js';
-import type { DockerDefinition, RemoteDefinition, StdioDefinition } from './mcpServerDefinitions.js';
+import type {
+  DockerDefinition,
+  RemoteDefinition,
+  SandboxPolicy,
+  StdioDefinition,
+} from './mcpServerDefinitions.js';
 import type { TemplatedMap, TemplatedValue } from './serviceDefinition.js';
 import { toTemplatedUrl, withHosts } from './templatedUrl.js';
 
@@ -41,8 +48,31 @@ export function toStdioDefinition(stdio: StdioConfig, reading: ConfigReading): S
     maxProcesses: stdio.maxProcesses,
     maxPerUser: stdio.maxPerUser,
     memoryBytes: toBytes(stdio.memory),
+    tasksMax: stdio.tasksMax,
+    sandbox: toSandboxPolicy(stdio.sandbox, reading),
     protocol: stdio.protocol,
   };
+}
+
+function toSandboxPolicy(sandbox: StdioConfig['sandbox'], reading: ConfigReading): SandboxPolicy {
+  for (const name of ['readPaths', 'writePaths'] as const) {
+    sandbox[name].forEach((path, index) => {
+      if (/^\/(?:(?:proc|sys|dev)(?:\/|$)|$)/.test(posix.normalize(path)))
+        reading.refuse(
+          `/stdio/sandbox/${name}/${index}`,
+          'would show the child the whole machine; name the directories that it needs',
+        );
+    });
+  }
+  if (sandbox.mode === 'off') {
+    reading.warn(
+      '/stdio/sandbox/mode',
+      'lets the program read what the gateway itself can read; do that only for a program that you trust like Portolan',
+    );
+    if (sandbox.network === 'none')
+      reading.refuse('/stdio/sandbox/network', 'cannot be kept from a child without a sandbox');
+  }
+  return sandbox;
 }
 
 export function toRemoteDefinition(remote: RemoteConfig, reading: ConfigReading): RemoteDefinition {

@@ -30,6 +30,8 @@ export interface Config {
   /** Answer `/metrics` from the loopback without the metrics token. */
   readonly metricsOpen: boolean;
   readonly monitorIntervalMs: number;
+  /** Start no child of a stdio service where children cannot be kept apart. */
+  readonly requireIsolation: boolean;
   /** `DATABASE_URL`: an owner's connection to a PostgreSQL that somebody else runs; null means the embedded one. */
   readonly externalDatabaseUrl: string | null;
   /** The file that holds the connection string of a role (`DATABASE_URL_FILE` overrides it for one program). */
@@ -93,6 +95,7 @@ export function loadConfig(env: Env, projectRoot: string): Config {
   const isPublic = !loopbackHosts.includes(publicUrl.hostname);
   const serviceHost = env.SERVICE_HOST ?? '127.0.0.1';
   const metricsOpen = choice('METRICS_OPEN', ['true', 'false'], 'false') === 'true';
+  const requireIsolation = choice('REQUIRE_ISOLATION', ['true', 'false'], 'false') === 'true';
   const mode = choice('SERVICE_MODE', ['shared', 'dynamic'], 'shared');
   const serviceOffset = integer('SERVICE_PORT_OFFSET', 0, 0, 60_000);
   const apiPort = env.MCP_TYPE === undefined ? port('PORT', 3000) : 3000;
@@ -116,6 +119,7 @@ export function loadConfig(env: Env, projectRoot: string): Config {
     logLevel: choice('LOG_LEVEL', logLevels, 'info'),
     metricsOpen,
     monitorIntervalMs: integer('MONITOR_INTERVAL_MS', 30_000, 100, 3_600_000),
+    requireIsolation,
     externalDatabaseUrl: env.DATABASE_URL ?? null,
     databaseUrlFile: (role) =>
       env.DATABASE_URL_FILE === undefined ? paths.databaseUrl(role) : path('DATABASE_URL_FILE', ''),

@@ -20,6 +20,7 @@ export const envNames = [
   'PORT',
   'PORTOLAN_STATE_DIR',
   'PUBLIC_URL',
+  'REQUIRE_ISOLATION',
   'SERVICE_HOST',
   'SERVICE_MODE',
   'SERVICE_PORT_OFFSET',

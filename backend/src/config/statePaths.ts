@@ -23,6 +23,8 @@ export interface StatePaths {
   readonly spoolDir: string;
   /** Private directories of instances that keep files, one per instance uuid, 0700. */
   readonly instanceDataDir: string;
+  /** Which uid was given to whose children; root's alone, 0700. */
+  readonly childUidsDir: string;
   /** Packages of stdio services, installed ahead of their first call. */
   readonly packagesDir: string;
   readonly postgres: string;
@@ -48,6 +50,7 @@ export function toStatePaths(stateDir: string, keyRing = join(stateDir, 'keyring
     setupCode: at('setup-code'),
     spoolDir: at('spool'),
     instanceDataDir: at('instances'),
+    childUidsDir: at('child-uids'),
     packagesDir: at('packages'),
     postgres: at('postgres'),
     postgresApp: at('postgres.json'),

@@ -25,6 +25,8 @@ export interface LogFields {
   readonly status?: number | undefined;
   /** A code of `errorCodes`, or a JSON-RPC code. */
   readonly errorCode?: string | number | undefined;
+  /** How children are kept apart, in our own words. */
+  readonly isolation?: string | undefined;
   readonly durationMs?: number | undefined;
   /** How many things the line is about. */
   readonly count?: number | undefined;
@@ -84,6 +86,7 @@ const lineNames = {
   route: 'route',
   status: 'status',
   errorCode: 'error_code',
+  isolation: 'isolation',
   durationMs: 'duration_ms',
   count: 'count',
   error: 'error',

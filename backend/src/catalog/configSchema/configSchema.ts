@@ -4,7 +4,8 @@
  */
 import { z } from 'zod';
 import { credentialsSchema, fieldNameSchema, userOverridesSchema } from './credentialSchemas.js';
-import { apiSchema, dockerSchema, remoteSchema, stdioSchema, toolPolicySchema } from './upstreamSchemas.js';
+import { stdioSchema } from './stdioSchema.js';
+import { apiSchema, dockerSchema, remoteSchema, toolPolicySchema } from './upstreamSchemas.js';
 import { envNameSchema, staticValueSchema, webUrlSchema } from './valueSchemas.js';
 
 export const serviceNamePattern = /^[a-z][a-z0-9-]{1,30}[a-z0-9]$/;

@@ -1,12 +1,12 @@
 /** What stands behind a service: one schema per kind. */
 import { z } from 'zod';
+import { processLimits } from './stdioSchema.js';
 import {
   bodySchema,
   egressSchema,
   envMapSchema,
   globsSchema,
   headerMapSchema,
-  isolationSchema,
   jsonPointerSchema,
   memorySize,
   protocolSchema,
@@ -139,53 +139,6 @@ export const apiSchema = z
   .meta({ id: 'apiUpstream' });
 
 export type ApiConfig = z.output<typeof apiSchema>;
-
-const processLimits = {
-  isolation: isolationSchema,
-  idleTimeoutSec: z.int().min(1).max(86_400).default(300),
-};
-
-export const stdioSchema = z
-  .strictObject({
-    command: text(1_000)
-      .regex(/^(?:\/|[^/]+$)/, 'must be the bare name of a command or an absolute path')
-      .refine((command) => !command.startsWith('-'), 'must not begin with -'),
-    args: z.array(valueSchema).max(200).default([]),
-    env: envMapSchema.default({}),
-    cwd: valueSchema.optional(),
-    inheritEnv: z
-      .array(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'is no name of an environment variable'))
-      .max(50)
-      .default(['PATH', 'HOME', 'LANG', 'TZ']),
-    package: z
-      .strictObject({
-        registryType: z.enum(['npm', 'pypi', 'oci', 'nuget', 'mcpb']),
-        identifier: z
-          .string()
-          .max(214)
-          .regex(/^(?!-)(?!.*\.\.)[A-Za-z0-9@][A-Za-z0-9@._~/:+-]*$/, 'is no package name'),
-        version: z
-          .string()
-          .max(100)
-          .regex(/^\d[0-9A-Za-z.+-]*$/, 'must be one exact version, no tag or range'),
-        sha256: sha256.optional(),
-      })
-      .optional(),
-    ...processLimits,
-    startupTimeoutMs: z.int().min(100).max(300_000).default(15_000),
-    maxProcesses: z.int().min(1).max(10_000).default(50),
-    maxPerUser: z.int().min(1).max(1_000).default(3),
-    memory: memorySize('2g').describe('Data that one process of the server may hold.'),
-    protocol: protocolSchema,
-    egress: egressSchema
-      .prefault({})
-      .describe(
-        'For its probe, its health check and what users enter as a URL; the program itself goes where it likes.',
-      ),
-  })
-  .meta({ id: 'stdioUpstream' });
-
-export type StdioConfig = z.output<typeof stdioSchema>;
 
 export const remoteSchema = z
   .strictObject({

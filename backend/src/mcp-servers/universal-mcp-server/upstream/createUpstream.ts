@@ -63,11 +63,13 @@ export async function createUpstream(
     }
     case 'stdio': {
       const { createStdioUpstream } = await import('./stdio/stdioUpstream.js');
+      const { openIsolation } = await import('./stdio/isolation/openIsolation.js');
       const { stateDir, instanceDataDir, packagesDir } = paths;
       const places = { stateDir, instanceDataDir, packagesDir, projectRoot, inheritedEnv: readReferencedEnv };
       const mode = service?.mode ?? 'shared';
       const remembered = { registry: eras, key: () => eraKeys.ofCommand(...commandOf(definition)) };
-      const options = { definition, mode, places, log, eras: remembered };
+      const isolation = await openIsolation({ config, definition, log });
+      const options = { definition, mode, places, log, isolation, eras: remembered };
       return { kind: 'stdio', upstream: createStdioUpstream(options) };
     }
     case 'sse':

@@ -8,7 +8,7 @@ import { renderValue, type TemplateValues } from '../../../../catalog/template.j
 import type { StdioDefinition } from '../../../../catalog/mcpServerDefinitions.js';
 import type { CredentialValues } from '../../../../services/credentialValues.js';
 import { findPackageBin } from './packageBin.js';
-import type { ChildCommand } from './spawnChild.js';
+import type { ChildCommand } from './isolation/childIsolation.js';
 
 export interface CommandPlaces {
   readonly instanceDataDir: string;
@@ -27,12 +27,13 @@ export function openDataDir(instanceDataDir: string, name: string): string {
 
 /**
  * @param dataDir the directory of the instance; it is the child's HOME and, unless declared otherwise, where it runs.
+ * @param owner whose child it is, as `ChildCommand` has it.
  * @throws AppError CREDENTIAL_MISSING, INVALID_REQUEST (a value that does not fit), SERVICE_UNAVAILABLE (no package).
  */
 export function toChildCommand(
   stdio: StdioDefinition,
   values: CredentialValues,
-  dataDir: string,
+  { dataDir, owner }: { readonly dataDir: string; readonly owner: string },
   places: CommandPlaces,
 ): ChildCommand {
   const filled: TemplateValues = { token: values.token, fields: values.fields, dataDir };
@@ -50,8 +51,23 @@ export function toChildCommand(
     .map((template) => renderValue(template, filled, 'argument'))
     .filter((value) => value !== null);
   const cwd = stdio.cwd === null ? dataDir : (renderValue(stdio.cwd, filled, 'argument') ?? dataDir);
-  if (stdio.package?.registryType !== 'npm')
-    return { file: stdio.command, args, env, cwd, memoryBytes: stdio.memoryBytes };
+  const { sandbox } = stdio;
+  const command = {
+    env,
+    cwd,
+    dataDir,
+    owner,
+    network: sandbox.network,
+    writePaths: sandbox.writePaths,
+    limits: { memoryBytes: stdio.memoryBytes, tasksMax: stdio.tasksMax },
+    readPaths: [...sandbox.readPaths, ...namedPaths(stdio)],
+  };
+  if (stdio.package?.registryType !== 'npm') return { ...command, file: stdio.command, args };
   const script = findPackageBin(stdio.command, stdio.package, places);
-  return { file: process.execPath, args: [script, ...args], env, cwd, memoryBytes: stdio.memoryBytes };
+  return { ...command, file: process.execPath, args: [script, ...args] };
+}
+
+/** Absolute paths that the config itself writes down; never one that came with a value of a user. */
+function namedPaths({ args, cwd }: StdioDefinition): string[] {
+  return [...args, cwd].filter((value) => typeof value === 'string' && value.startsWith('/')) as string[];
 }

@@ -11,12 +11,13 @@ import { ChildRouter, type OddMessages } from './childRouter.js';
 import { connectOwner } from './childConnection.js';
 import { shakeHands } from './handshake.js';
 import { createLineSplitter } from './lineSplitter.js';
-import { spawnChild, type ChildCommand, type ChildExit } from './spawnChild.js';
+import type { Launch } from './isolation/childIsolation.js';
+import { spawnChild, type ChildExit } from './spawnChild.js';
 import { createStderrTail } from './stderrTail.js';
 import { createPipeWriter } from './pipeWriter.js';
 
 export interface McpChildOptions {
-  readonly command: ChildCommand;
+  readonly launch: Launch;
   readonly mark: string;
   readonly client: ClientTerms;
   /** The eras that it may speak, in the order in which they are tried. */
@@ -87,8 +88,8 @@ async function startOnce(
   signal: AbortSignal,
   refusedBefore: readonly Era[],
 ): Promise<McpChild> {
-  const { command, mark, log, client, lineBytesMax = lineBytesMaxDefault } = options;
-  const child = spawnChild(command, mark);
+  const { launch, mark, log, client, lineBytesMax = lineBytesMaxDefault } = options;
+  const child = spawnChild(launch, mark);
   const pipe = createPipeWriter(child.stdin);
   const router = new ChildRouter({
     pipe,

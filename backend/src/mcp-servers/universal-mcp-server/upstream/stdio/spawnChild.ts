@@ -1,22 +1,12 @@
 /**
  * Starts a child in a process group of its own, with exactly the environment it is given, and ends the whole tree:
  * TERM, a grace period, then KILL for whatever is left of it (F11). A child cannot outlive this process: the kernel
- * kills it with its parent where `setpriv` is there, and `ownershipMark` finds the rest. What it may hold is limited
- * where `prlimit` is there, so that a child out of memory ends alone (R10).
+ * kills it with its parent in every form of isolation, and `ownershipMark` finds the rest.
  */
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
 import type { Readable, Writable } from 'node:stream';
+import type { Launch } from './isolation/childIsolation.js';
 import { findMarkedAs, markName, signal } from './ownershipMark.js';
-
-export interface ChildCommand {
-  readonly file: string;
-  readonly args: readonly string[];
-  readonly env: Readonly<Record<string, string>>;
-  readonly cwd: string;
-  /** Data that each of its processes may hold: the heap and private mappings (getrlimit(2), RLIMIT_DATA). */
-  readonly memoryBytes: number;
-}
 
 export interface ChildExit {
   readonly code: number | null;
@@ -37,19 +27,8 @@ export interface Child {
 
 export const stopGraceMs = 2_000;
 
-export function spawnChild(command: ChildCommand, mark: string, graceMs = stopGraceMs): Child {
-  const bound = [
-    ...(prlimit === null ? [] : [prlimit, `--data=${command.memoryBytes}`, '--']),
-    ...(setpriv === null ? [] : [setpriv, '--pdeathsig', 'KILL', '--']),
-  ];
-  const [file = command.file, ...args] = [...bound, command.file, ...command.args];
-  const child: ChildProcessByStdio<Writable, Readable, Readable> = spawn(file, args, {
-    cwd: command.cwd,
-    env: { ...command.env, [markName]: mark },
-    stdio: ['pipe', 'pipe', 'pipe'],
-    detached: true,
-    windowsHide: true,
-  });
+export function spawnChild(launch: Launch, mark: string, graceMs = stopGraceMs): Child {
+  const child = spawnPrivately(launch, mark);
   const exited = new Promise<ChildExit>((resolve) => {
     // A spawn error carries the arguments; only its code is taken.
     child.once('error', (error: NodeJS.ErrnoException) =>
@@ -67,7 +46,7 @@ export function spawnChild(command: ChildCommand, mark: string, graceMs = stopGr
     child.stdin.end();
     const isRunning = (): boolean => child.exitCode === null && child.signalCode === null;
     // The group's number stays ours as long as its leader was not reaped; afterwards only the mark tells.
-    if (isRunning()) signal(-pid, 'SIGTERM');
+    if (isRunning() && !launch.isWatched) signal(-pid, 'SIGTERM');
     for (const { pid: other } of await findMarkedAs(mark)) if (other !== pid) signal(other, 'SIGTERM');
     const deadline = performance.now() + graceMs;
     while ((isRunning() || (await findMarkedAs(mark)).length > 0) && performance.now() < deadline) {
@@ -92,24 +71,23 @@ export function spawnChild(command: ChildCommand, mark: string, graceMs = stopGr
   };
 }
 
+/** What it makes is its uid's alone, also in a directory that everybody shares (umask(2) is inherited). */
+function spawnPrivately(launch: Launch, mark: string): ChildProcessByStdio<Writable, Readable, Readable> {
+  const before = process.umask(0o077);
+  try {
+    return spawn(launch.file, launch.args, {
+      cwd: launch.cwd,
+      env: { ...launch.env, [markName]: mark },
+      stdio: ['pipe', 'pipe', 'pipe'],
+      detached: true,
+      windowsHide: true,
+    });
+  } finally {
+    process.umask(before);
+  }
+}
+
 const pollMs = 50;
 const killRoundsMax = 100;
 
 const delay = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
-
-/** util-linux's setpriv, which has the kernel kill a child whose parent died; null where it is not installed. */
-const setpriv = findExecutable(['/usr/bin/setpriv', '/bin/setpriv']);
-
-const prlimit = findExecutable(['/usr/bin/prlimit', '/bin/prlimit']);
-
-function findExecutable(paths: readonly string[]): string | null {
-  for (const path of paths) {
-    try {
-      accessSync(path, constants.X_OK);
-      return path;
-    } catch {
-      // not this one
-    }
-  }
-  return null;
-}

@@ -27,6 +27,7 @@ import { createChildEras, type RememberedEras } from './childEras.js';
 import { createChildPool, type ChildKey, type ChildPool } from './childPool.js';
 import { openDataDir, toChildCommand, type CommandPlaces } from './childCommand.js';
 import { lockDataDir } from './dataDirLock.js';
+import type { ServiceIsolation } from './isolation/serviceIsolation.js';
 import { startMcpChild, type McpChild } from './mcpChild.js';
 import { createOwnershipMarks } from './ownershipMark.js';
 
@@ -35,11 +36,14 @@ export interface StdioUpstreamOptions {
   readonly mode: ServiceMode;
   readonly places: CommandPlaces & { readonly stateDir: string };
   readonly log: Logger;
+  /** How its children are kept apart; found once, at start. */
+  readonly isolation: ServiceIsolation;
   /** Where verdicts on the service's command are kept; absent: in memory. */
   readonly eras?: RememberedEras;
 }
 
 export interface StdioUpstream extends Upstream {
+  readonly isolation: ServiceIsolation;
   /** Children by state, for the metrics. */
   counts(): ReturnType<ChildPool['counts']>;
   /** Kills what an earlier process of this service left behind; to be called once, at start. @returns how many. */
@@ -50,7 +54,7 @@ export interface StdioUpstream extends Upstream {
 const inFlightMaxPerChild = 256;
 
 export function createStdioUpstream(options: StdioUpstreamOptions): StdioUpstream {
-  const { definition, mode, places, log } = options;
+  const { definition, mode, places, log, isolation: kept } = options;
   const { stdio } = definition;
   if (stdio === null) throw new AppError('CONFIG_INVALID', `${definition.name} is no stdio service`);
   const marks = createOwnershipMarks(places.stateDir, definition.name);
@@ -76,11 +80,12 @@ export function createStdioUpstream(options: StdioUpstreamOptions): StdioUpstrea
   ): Promise<McpChild> => {
     const { instance } = terms;
     const dataDir = openDataDir(places.instanceDataDir, directory);
-    const command = toChildCommand(stdio, terms.values, dataDir, places);
+    const owner = isolation === 'shared' ? `shared-${definition.name}` : instance.id;
+    const command = toChildCommand(stdio, terms.values, { dataDir, owner }, places);
     const lock = keepsFiles ? await lockDataDir(dataDir, stdio.startupTimeoutMs) : null;
     try {
       const child = await startMcpChild({
-        command,
+        launch: kept.launch(command),
         mark: marks.markOf(++childCount),
         client: isShared ? sharedTerms : terms.client,
         eras: erasToTry,
@@ -132,6 +137,7 @@ export function createStdioUpstream(options: StdioUpstreamOptions): StdioUpstrea
   };
 
   return {
+    isolation: kept,
     connect,
     async probe(terms, signal) {
       const { instance } = terms;
