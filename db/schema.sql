@@ -3,6 +3,32 @@ CREATE SCHEMA portolan;
 
 ALTER SCHEMA portolan OWNER TO portolan_owner;
 
+CREATE TYPE portolan.found_instance AS (
+	id uuid,
+	user_id uuid,
+	user_status text,
+	service text,
+	label text,
+	is_active boolean,
+	access_mode text,
+	allowed_cidrs text[],
+	epoch integer,
+	version integer,
+	state text,
+	state_cause text,
+	identity_label text,
+	expires_at timestamp with time zone,
+	expires_in_ms double precision,
+	credential_method text,
+	credential_revision integer,
+	sealed_credential bytea,
+	overrides_revision integer,
+	sealed_overrides bytea,
+	data_keys jsonb
+);
+
+ALTER TYPE portolan.found_instance OWNER TO portolan_owner;
+
 CREATE TYPE portolan.resolved_instance AS (
 	id uuid,
 	user_id uuid,
@@ -129,6 +155,25 @@ begin
 end $$;
 
 ALTER FUNCTION portolan.begin_oauth_renewal(p_id uuid, p_service text, p_revision integer, p_holder uuid, p_lease_ms integer) OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.check_access_key(p_digest bytea, p_instance_id uuid, p_service text) RETURNS TABLE(id uuid, expires_in_ms double precision)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+begin
+  -- A key in use would otherwise write a row with every check.
+  update access_keys k set last_used_at = now()
+  where k.digest = p_digest and k.instance_id = p_instance_id and k.revoked_at is null
+    and (k.last_used_at is null or k.last_used_at < now() - interval '1 minute');
+  return query
+  select k.id, ms_until(k.expires_at)
+  from access_keys k join instances i on i.id = k.instance_id
+  where k.digest = p_digest and k.instance_id = p_instance_id and k.revoked_at is null
+    and (k.expires_at is null or k.expires_at > clock_timestamp())
+    and i.service = p_service and i.deleted_at is null;
+end $$;
+
+ALTER FUNCTION portolan.check_access_key(p_digest bytea, p_instance_id uuid, p_service text) OWNER TO portolan_owner;
 
 CREATE FUNCTION portolan.check_session(p_id uuid) RETURNS TABLE(user_id uuid, role text, status text, authenticated_at timestamp with time zone, is_revoked boolean, expires_at timestamp with time zone)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -403,6 +448,51 @@ end $$;
 
 ALTER FUNCTION portolan.find_api_key(p_digest bytea) OWNER TO portolan_owner;
 
+CREATE FUNCTION portolan.find_instance(p_lookup bytea, p_service text) RETURNS SETOF portolan.found_instance
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+begin
+  return query
+  select i.id, i.user_id, u.status, i.service, i.label, i.is_active, i.access_mode, i.allowed_cidrs, i.epoch, i.version,
+         i.state, i.state_cause, i.identity_label, i.expires_at, ms_until(i.expires_at), i.credential_method,
+         i.credential_revision, i.sealed_credential, i.overrides_revision, i.sealed_overrides, data_keys_of(i.user_id)
+  from instances i join users u on u.id = i.user_id
+  where i.lookup = p_lookup and i.service = p_service and i.deleted_at is null and i.is_active and u.status = 'active'
+    and (i.expires_at is null or i.expires_at > clock_timestamp());
+  if found then
+    return;
+  end if;
+  return query
+  select i.id, i.user_id, u.status, i.service, i.label, i.is_active, i.access_mode, i.allowed_cidrs, i.epoch, i.version,
+         i.state, i.state_cause, i.identity_label, least(i.expires_at, i.previous_expires_at),
+         ms_until(least(i.expires_at, i.previous_expires_at)), i.credential_method, i.credential_revision,
+         i.sealed_credential, i.overrides_revision, i.sealed_overrides, data_keys_of(i.user_id)
+  from instances i join users u on u.id = i.user_id
+  where i.previous_lookup = p_lookup and i.service = p_service and i.deleted_at is null and i.is_active
+    and u.status = 'active' and least(i.expires_at, i.previous_expires_at) > clock_timestamp();
+end $$;
+
+ALTER FUNCTION portolan.find_instance(p_lookup bytea, p_service text) OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.find_instance_by_id(p_id uuid, p_service text, p_staged boolean) RETURNS SETOF portolan.found_instance
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+begin
+  return query
+  select i.id, i.user_id, u.status, i.service, i.label, i.is_active, i.access_mode, i.allowed_cidrs, i.epoch, i.version,
+         i.state, i.state_cause, i.identity_label, i.expires_at, ms_until(i.expires_at),
+         case when p_staged then i.staged_method else i.credential_method end,
+         case when p_staged then i.staged_revision else i.credential_revision end,
+         case when p_staged then i.sealed_staged else i.sealed_credential end,
+         i.overrides_revision, i.sealed_overrides, data_keys_of(i.user_id)
+  from instances i join users u on u.id = i.user_id
+  where i.id = p_id and i.service = p_service and i.deleted_at is null;
+end $$;
+
+ALTER FUNCTION portolan.find_instance_by_id(p_id uuid, p_service text, p_staged boolean) OWNER TO portolan_owner;
+
 CREATE FUNCTION portolan.find_key_owner(p_email_or_id text) RETURNS uuid
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'portolan', 'pg_temp'
@@ -542,6 +632,32 @@ $$;
 
 ALTER FUNCTION portolan.has_admin() OWNER TO portolan_owner;
 
+CREATE FUNCTION portolan.is_access_key_live(p_id uuid, p_instance_id uuid) RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+  select exists (
+    select from access_keys k
+    where k.id = p_id and k.instance_id = p_instance_id and k.revoked_at is null
+      and (k.expires_at is null or k.expires_at > clock_timestamp())
+  )
+$$;
+
+ALTER FUNCTION portolan.is_access_key_live(p_id uuid, p_instance_id uuid) OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.is_session_live(p_id uuid, p_user_id uuid) RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+  select exists (
+    select from login_sessions s join users u on u.id = s.user_id
+    where s.id = p_id and s.user_id = p_user_id and s.revoked_at is null and s.expires_at > clock_timestamp()
+      and u.status = 'active' and u.deleted_at is null
+  )
+$$;
+
+ALTER FUNCTION portolan.is_session_live(p_id uuid, p_user_id uuid) OWNER TO portolan_owner;
+
 CREATE FUNCTION portolan.lease_daily_calls(p_instance_id uuid, p_service text, p_limit integer, p_user_limit integer, p_wanted integer) RETURNS TABLE(day date, granted integer, day_left_ms integer)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'portolan', 'pg_temp'
@@ -617,6 +733,26 @@ begin
 end $$;
 
 ALTER FUNCTION portolan.may_wrap(p_kek_id text) OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.ms_until(p_at timestamp with time zone) RETURNS double precision
+    LANGUAGE sql STABLE
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+  select extract(epoch from p_at - clock_timestamp()) * 1000
+$$;
+
+ALTER FUNCTION portolan.ms_until(p_at timestamp with time zone) OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.notify_access_key_revoked() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+begin
+  perform pg_notify('portolan_instances', new.instance_id::text);
+  return null;
+end $$;
+
+ALTER FUNCTION portolan.notify_access_key_revoked() OWNER TO portolan_owner;
 
 CREATE FUNCTION portolan.notify_data_key_changed() RETURNS trigger
     LANGUAGE plpgsql
@@ -710,6 +846,21 @@ begin
 end $$;
 
 ALTER FUNCTION portolan.publish_service_health() OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.purge_access_keys() RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+declare
+  purged bigint;
+begin
+  delete from access_keys k
+  where k.revoked_at < now() - interval '30 days' or k.expires_at < now() - interval '30 days';
+  get diagnostics purged = row_count;
+  return purged;
+end $$;
+
+ALTER FUNCTION portolan.purge_access_keys() OWNER TO portolan_owner;
 
 CREATE FUNCTION portolan.purge_daily_calls() RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
@@ -922,7 +1073,8 @@ begin
          i.state_cause, i.identity_label, i.expires_at, i.credential_method, i.credential_revision,
          i.sealed_credential, i.overrides_revision, i.sealed_overrides, data_keys_of(i.user_id)
   from instances i join users u on u.id = i.user_id
-  where i.lookup = p_lookup and i.service = p_service and i.deleted_at is null;
+  where i.lookup = p_lookup and i.service = p_service and i.deleted_at is null
+    and i.access_mode = 'url' and i.allowed_cidrs = '{}';
   if found then
     return;
   end if;
@@ -932,7 +1084,7 @@ begin
          i.credential_revision, i.sealed_credential, i.overrides_revision, i.sealed_overrides, data_keys_of(i.user_id)
   from instances i join users u on u.id = i.user_id
   where i.previous_lookup = p_lookup and i.previous_expires_at > now() and i.service = p_service
-    and i.deleted_at is null;
+    and i.deleted_at is null and i.access_mode = 'url' and i.allowed_cidrs = '{}';
 end $$;
 
 ALTER FUNCTION portolan.resolve_instance(p_lookup bytea, p_service text) OWNER TO portolan_owner;
@@ -964,6 +1116,17 @@ CREATE FUNCTION portolan.return_daily_calls(p_instance_id uuid, p_service text, 
 $$;
 
 ALTER FUNCTION portolan.return_daily_calls(p_instance_id uuid, p_service text, p_day date, p_unspent integer) OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.revoke_keys_of_deleted() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+begin
+  update access_keys k set revoked_at = now() where k.instance_id = new.id and k.revoked_at is null;
+  return null;
+end $$;
+
+ALTER FUNCTION portolan.revoke_keys_of_deleted() OWNER TO portolan_owner;
 
 CREATE FUNCTION portolan.ring_heartbeat(p_process_id text, p_program text, p_fingerprint text, p_primary_kek_id text) RETURNS void
     LANGUAGE sql SECURITY DEFINER
@@ -1255,6 +1418,28 @@ CREATE FUNCTION portolan.unsealed_audit_events(p_limit integer) RETURNS TABLE(id
 $$;
 
 ALTER FUNCTION portolan.unsealed_audit_events(p_limit integer) OWNER TO portolan_owner;
+
+CREATE TABLE portolan.access_keys (
+    id uuid NOT NULL,
+    instance_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    name text NOT NULL,
+    hint text NOT NULL,
+    digest bytea NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone,
+    last_used_at timestamp with time zone,
+    revoked_at timestamp with time zone,
+    CONSTRAINT access_keys_digest_check CHECK ((octet_length(digest) = 32)),
+    CONSTRAINT access_keys_hint_check CHECK ((char_length(hint) <= 16)),
+    CONSTRAINT access_keys_name_check CHECK (((char_length(name) >= 1) AND (char_length(name) <= 100)))
+);
+
+ALTER TABLE ONLY portolan.access_keys FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.access_keys OWNER TO portolan_owner;
+
+COMMENT ON TABLE portolan.access_keys IS 'Bearer credentials of one instance each, for the access mode url+token.';
 
 CREATE TABLE portolan.api_keys (
     id uuid NOT NULL,
@@ -1552,9 +1737,11 @@ CREATE TABLE portolan.instances (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     deleted_at timestamp with time zone,
+    allowed_cidrs text[] DEFAULT '{}'::text[] NOT NULL,
     CONSTRAINT credential_is_whole CHECK ((num_nonnulls(credential_method, credential_revision, sealed_credential) = ANY (ARRAY[0, 3]))),
     CONSTRAINT deleted_is_wiped CHECK (((deleted_at IS NULL) OR (num_nonnulls(lookup, previous_lookup, sealed_url, sealed_credential, sealed_staged, sealed_overrides) = 0))),
     CONSTRAINT instances_access_mode_check CHECK ((access_mode = ANY (ARRAY['url'::text, 'url+token'::text, 'oauth'::text]))),
+    CONSTRAINT instances_allowed_cidrs_check CHECK (((cardinality(allowed_cidrs) <= 32) AND (array_position(allowed_cidrs, NULL::text) IS NULL))),
     CONSTRAINT instances_identity_label_check CHECK ((char_length(identity_label) <= 200)),
     CONSTRAINT instances_label_check CHECK (((char_length(label) >= 1) AND (char_length(label) <= 64))),
     CONSTRAINT instances_lookup_check CHECK ((octet_length(lookup) = 32)),
@@ -1968,6 +2155,12 @@ ALTER TABLE ONLY portolan.audit_events ATTACH PARTITION portolan.audit_events_de
 
 ALTER TABLE ONLY portolan.migrations ALTER COLUMN id SET DEFAULT nextval('portolan.migrations_id_seq'::regclass);
 
+ALTER TABLE ONLY portolan.access_keys
+    ADD CONSTRAINT access_keys_digest_key UNIQUE (digest);
+
+ALTER TABLE ONLY portolan.access_keys
+    ADD CONSTRAINT access_keys_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY portolan.api_keys
     ADD CONSTRAINT api_keys_digest_key UNIQUE (digest);
 
@@ -1997,6 +2190,9 @@ ALTER TABLE ONLY portolan.era_verdicts
 
 ALTER TABLE ONLY portolan.install
     ADD CONSTRAINT install_pkey PRIMARY KEY (is_only);
+
+ALTER TABLE ONLY portolan.instances
+    ADD CONSTRAINT instances_owner_key UNIQUE (id, user_id);
 
 ALTER TABLE ONLY portolan.instances
     ADD CONSTRAINT instances_pkey PRIMARY KEY (id);
@@ -2072,6 +2268,8 @@ ALTER TABLE ONLY portolan.system_keys
 
 ALTER TABLE ONLY portolan.users
     ADD CONSTRAINT users_pkey PRIMARY KEY (id);
+
+CREATE INDEX access_keys_of_instance ON portolan.access_keys USING btree (instance_id, created_at);
 
 CREATE INDEX api_keys_of_user ON portolan.api_keys USING btree (user_id, created_at);
 
@@ -2255,11 +2453,13 @@ CREATE TRIGGER guard_sealed_url BEFORE INSERT OR UPDATE OF sealed_url ON portola
 
 CREATE TRIGGER guard_user_authority BEFORE UPDATE ON portolan.users FOR EACH ROW WHEN (((((old.id IS DISTINCT FROM new.id) OR (old.role IS DISTINCT FROM new.role)) OR (old.status IS DISTINCT FROM new.status)) OR (old.deleted_at IS DISTINCT FROM new.deleted_at))) EXECUTE FUNCTION portolan.guard_user_authority();
 
+CREATE TRIGGER notify_access_key_revoked AFTER UPDATE ON portolan.access_keys FOR EACH ROW WHEN ((old.revoked_at IS DISTINCT FROM new.revoked_at)) EXECUTE FUNCTION portolan.notify_access_key_revoked();
+
 CREATE TRIGGER notify_api_key_revoked AFTER UPDATE ON portolan.api_keys FOR EACH ROW WHEN ((old.revoked_at IS DISTINCT FROM new.revoked_at)) EXECUTE FUNCTION portolan.notify_user_changed('user_id');
 
 CREATE TRIGGER notify_data_key_changed AFTER INSERT OR DELETE ON portolan.data_keys FOR EACH ROW EXECUTE FUNCTION portolan.notify_data_key_changed();
 
-CREATE TRIGGER notify_instance_changed AFTER UPDATE ON portolan.instances FOR EACH ROW WHEN ((((((((((((((((((((old.user_id IS DISTINCT FROM new.user_id) OR (old.service IS DISTINCT FROM new.service)) OR (old.label IS DISTINCT FROM new.label)) OR (old.lookup IS DISTINCT FROM new.lookup)) OR (old.previous_lookup IS DISTINCT FROM new.previous_lookup)) OR (old.previous_expires_at IS DISTINCT FROM new.previous_expires_at)) OR (old.is_active IS DISTINCT FROM new.is_active)) OR (old.access_mode IS DISTINCT FROM new.access_mode)) OR (old.epoch IS DISTINCT FROM new.epoch)) OR (old.credential_revision IS DISTINCT FROM new.credential_revision)) OR (old.sealed_credential IS DISTINCT FROM new.sealed_credential)) OR (old.staged_revision IS DISTINCT FROM new.staged_revision)) OR (old.overrides_revision IS DISTINCT FROM new.overrides_revision)) OR (old.sealed_overrides IS DISTINCT FROM new.sealed_overrides)) OR (old.identity_label IS DISTINCT FROM new.identity_label)) OR (old.state IS DISTINCT FROM new.state)) OR (old.state_cause IS DISTINCT FROM new.state_cause)) OR (old.expires_at IS DISTINCT FROM new.expires_at)) OR (old.deleted_at IS DISTINCT FROM new.deleted_at))) EXECUTE FUNCTION portolan.notify_instance_changed();
+CREATE TRIGGER notify_instance_changed AFTER UPDATE ON portolan.instances FOR EACH ROW WHEN (((((((((((((((((((((old.user_id IS DISTINCT FROM new.user_id) OR (old.service IS DISTINCT FROM new.service)) OR (old.label IS DISTINCT FROM new.label)) OR (old.lookup IS DISTINCT FROM new.lookup)) OR (old.previous_lookup IS DISTINCT FROM new.previous_lookup)) OR (old.previous_expires_at IS DISTINCT FROM new.previous_expires_at)) OR (old.is_active IS DISTINCT FROM new.is_active)) OR (old.access_mode IS DISTINCT FROM new.access_mode)) OR (old.allowed_cidrs IS DISTINCT FROM new.allowed_cidrs)) OR (old.epoch IS DISTINCT FROM new.epoch)) OR (old.credential_revision IS DISTINCT FROM new.credential_revision)) OR (old.sealed_credential IS DISTINCT FROM new.sealed_credential)) OR (old.staged_revision IS DISTINCT FROM new.staged_revision)) OR (old.overrides_revision IS DISTINCT FROM new.overrides_revision)) OR (old.sealed_overrides IS DISTINCT FROM new.sealed_overrides)) OR (old.identity_label IS DISTINCT FROM new.identity_label)) OR (old.state IS DISTINCT FROM new.state)) OR (old.state_cause IS DISTINCT FROM new.state_cause)) OR (old.expires_at IS DISTINCT FROM new.expires_at)) OR (old.deleted_at IS DISTINCT FROM new.deleted_at))) EXECUTE FUNCTION portolan.notify_instance_changed();
 
 CREATE TRIGGER notify_instance_made AFTER INSERT OR DELETE ON portolan.instances FOR EACH ROW EXECUTE FUNCTION portolan.notify_instance_changed();
 
@@ -2274,6 +2474,11 @@ CREATE TRIGGER publish_instance_state AFTER UPDATE ON portolan.instances FOR EAC
 CREATE TRIGGER publish_new_service AFTER INSERT ON portolan.service_health FOR EACH ROW EXECUTE FUNCTION portolan.publish_service_health();
 
 CREATE TRIGGER publish_service_health AFTER UPDATE ON portolan.service_health FOR EACH ROW WHEN (((old.state IS DISTINCT FROM new.state) OR (old.is_healthy IS DISTINCT FROM new.is_healthy))) EXECUTE FUNCTION portolan.publish_service_health();
+
+CREATE TRIGGER revoke_keys_of_deleted AFTER UPDATE ON portolan.instances FOR EACH ROW WHEN (((old.deleted_at IS NULL) AND (new.deleted_at IS NOT NULL))) EXECUTE FUNCTION portolan.revoke_keys_of_deleted();
+
+ALTER TABLE ONLY portolan.access_keys
+    ADD CONSTRAINT access_keys_instance_id_user_id_fkey FOREIGN KEY (instance_id, user_id) REFERENCES portolan.instances(id, user_id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY portolan.api_keys
     ADD CONSTRAINT api_keys_user_id_fkey FOREIGN KEY (user_id) REFERENCES portolan.users(id);
@@ -2323,6 +2528,8 @@ ALTER TABLE ONLY portolan.refresh_tokens
 ALTER TABLE ONLY portolan.service_settings
     ADD CONSTRAINT service_settings_updated_by_fkey FOREIGN KEY (updated_by) REFERENCES portolan.users(id);
 
+ALTER TABLE portolan.access_keys ENABLE ROW LEVEL SECURITY;
+
 CREATE POLICY api_add ON portolan.audit_events FOR INSERT TO portolan_api WITH CHECK (((actor_kind <> 'user'::text) OR (actor_id = ( SELECT portolan.app_user_id() AS app_user_id))));
 
 CREATE POLICY api_add ON portolan.data_keys FOR INSERT TO portolan_api WITH CHECK (((user_id = ( SELECT portolan.app_user_id() AS app_user_id)) OR (( SELECT portolan.app_scope() AS app_scope) = 'admin'::text) OR ((user_id IS NULL) AND (( SELECT portolan.app_user_id() AS app_user_id) IS NULL))));
@@ -2344,6 +2551,8 @@ CREATE POLICY api_all ON portolan.system_keys TO portolan_api USING (true) WITH 
 CREATE POLICY api_change ON portolan.data_keys FOR UPDATE TO portolan_api USING (((user_id = ( SELECT portolan.app_user_id() AS app_user_id)) OR (( SELECT portolan.app_scope() AS app_scope) = 'admin'::text))) WITH CHECK (((user_id = ( SELECT portolan.app_user_id() AS app_user_id)) OR (( SELECT portolan.app_scope() AS app_scope) = 'admin'::text)));
 
 ALTER TABLE portolan.api_keys ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY api_own ON portolan.access_keys TO portolan_api USING (((user_id = ( SELECT portolan.app_user_id() AS app_user_id)) OR (( SELECT portolan.app_scope() AS app_scope) = 'admin'::text))) WITH CHECK (((user_id = ( SELECT portolan.app_user_id() AS app_user_id)) OR (( SELECT portolan.app_scope() AS app_scope) = 'admin'::text)));
 
 CREATE POLICY api_own ON portolan.api_keys TO portolan_api USING (((user_id = ( SELECT portolan.app_user_id() AS app_user_id)) OR (( SELECT portolan.app_scope() AS app_scope) = 'admin'::text))) WITH CHECK (((user_id = ( SELECT portolan.app_user_id() AS app_user_id)) OR (( SELECT portolan.app_scope() AS app_scope) = 'admin'::text)));
 
@@ -2455,6 +2664,8 @@ ALTER TABLE portolan.oauth_renewals ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE portolan.oauth_sign_ins ENABLE ROW LEVEL SECURITY;
 
+CREATE POLICY owner_all ON portolan.access_keys TO portolan_owner USING (true) WITH CHECK (true);
+
 CREATE POLICY owner_all ON portolan.api_keys TO portolan_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner_all ON portolan.audit_calls TO portolan_owner USING (true) WITH CHECK (true);
@@ -2558,6 +2769,9 @@ GRANT ALL ON FUNCTION portolan.app_user_id() TO portolan_jobs;
 REVOKE ALL ON FUNCTION portolan.begin_oauth_renewal(p_id uuid, p_service text, p_revision integer, p_holder uuid, p_lease_ms integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.begin_oauth_renewal(p_id uuid, p_service text, p_revision integer, p_holder uuid, p_lease_ms integer) TO portolan_service;
 
+REVOKE ALL ON FUNCTION portolan.check_access_key(p_digest bytea, p_instance_id uuid, p_service text) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.check_access_key(p_digest bytea, p_instance_id uuid, p_service text) TO portolan_service;
+
 REVOKE ALL ON FUNCTION portolan.check_session(p_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.check_session(p_id uuid) TO portolan_api;
 
@@ -2599,6 +2813,12 @@ GRANT ALL ON FUNCTION portolan.fail_oauth_renewal(p_id uuid, p_service text, p_r
 REVOKE ALL ON FUNCTION portolan.find_api_key(p_digest bytea) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.find_api_key(p_digest bytea) TO portolan_api;
 
+REVOKE ALL ON FUNCTION portolan.find_instance(p_lookup bytea, p_service text) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.find_instance(p_lookup bytea, p_service text) TO portolan_service;
+
+REVOKE ALL ON FUNCTION portolan.find_instance_by_id(p_id uuid, p_service text, p_staged boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.find_instance_by_id(p_id uuid, p_service text, p_staged boolean) TO portolan_service;
+
 REVOKE ALL ON FUNCTION portolan.find_key_owner(p_email_or_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.find_key_owner(p_email_or_id text) TO portolan_jobs;
 
@@ -2626,6 +2846,12 @@ REVOKE ALL ON FUNCTION portolan.guard_wrapping_kek() FROM PUBLIC;
 REVOKE ALL ON FUNCTION portolan.has_admin() FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.has_admin() TO portolan_api;
 
+REVOKE ALL ON FUNCTION portolan.is_access_key_live(p_id uuid, p_instance_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.is_access_key_live(p_id uuid, p_instance_id uuid) TO portolan_service;
+
+REVOKE ALL ON FUNCTION portolan.is_session_live(p_id uuid, p_user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.is_session_live(p_id uuid, p_user_id uuid) TO portolan_service;
+
 REVOKE ALL ON FUNCTION portolan.lease_daily_calls(p_instance_id uuid, p_service text, p_limit integer, p_user_limit integer, p_wanted integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.lease_daily_calls(p_instance_id uuid, p_service text, p_limit integer, p_user_limit integer, p_wanted integer) TO portolan_service;
 
@@ -2638,6 +2864,10 @@ GRANT ALL ON FUNCTION portolan.mark_instances_used(p_ids uuid[], p_at timestamp 
 REVOKE ALL ON FUNCTION portolan.may_wrap(p_kek_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.may_wrap(p_kek_id text) TO portolan_api;
 
+REVOKE ALL ON FUNCTION portolan.ms_until(p_at timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION portolan.notify_access_key_revoked() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION portolan.notify_data_key_changed() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION portolan.notify_instance_changed() FROM PUBLIC;
@@ -2649,6 +2879,9 @@ REVOKE ALL ON FUNCTION portolan.notify_user_changed() FROM PUBLIC;
 REVOKE ALL ON FUNCTION portolan.publish_instance_state() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION portolan.publish_service_health() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION portolan.purge_access_keys() FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.purge_access_keys() TO portolan_jobs;
 
 REVOKE ALL ON FUNCTION portolan.purge_daily_calls() FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.purge_daily_calls() TO portolan_jobs;
@@ -2689,6 +2922,8 @@ GRANT ALL ON FUNCTION portolan.resolve_instance_by_id(p_id uuid, p_service text,
 
 REVOKE ALL ON FUNCTION portolan.return_daily_calls(p_instance_id uuid, p_service text, p_day date, p_unspent integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.return_daily_calls(p_instance_id uuid, p_service text, p_day date, p_unspent integer) TO portolan_service;
+
+REVOKE ALL ON FUNCTION portolan.revoke_keys_of_deleted() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION portolan.ring_heartbeat(p_process_id text, p_program text, p_fingerprint text, p_primary_kek_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.ring_heartbeat(p_process_id text, p_program text, p_fingerprint text, p_primary_kek_id text) TO portolan_api;
@@ -2736,6 +2971,8 @@ GRANT ALL ON FUNCTION portolan.take_oauth_sign_in(p_state_digest bytea) TO porto
 
 REVOKE ALL ON FUNCTION portolan.unsealed_audit_events(p_limit integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.unsealed_audit_events(p_limit integer) TO portolan_jobs;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE portolan.access_keys TO portolan_api;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE portolan.api_keys TO portolan_api;
 

@@ -20,6 +20,7 @@ const { parseEnv } = require('node:util');
 
 /** Handed on as they are. None may hold a secret; DATABASE_URL is not among them. */
 const settings = [
+  'ACCESS_MODE_MINIMUM',
   'ALLOWED_HOSTS',
   'ALLOWED_ORIGINS',
   'API_HOST',

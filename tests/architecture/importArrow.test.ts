@@ -25,7 +25,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   spool: ['egress', 'catalog', ...keepers],
   events: ['spool', 'egress', 'catalog', ...keepers],
   jobs: ['events', 'spool', 'egress', 'catalog', ...keepers],
-  lifecycle: ground,
+  lifecycle: [ofUrls, ...ground],
   supervisor: ground,
   services: inner,
   middleware: ['services', ...inner],

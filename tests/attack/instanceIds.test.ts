@@ -118,7 +118,7 @@ describe('ids that are not theirs', () => {
     await using another = await openUniversalServer({ definition: aHostileService(), site: own });
     const countLookups = async (): Promise<number> => {
       const { rows } = await superuser.query<{ calls: string }>(
-        "select coalesce(sum(calls), 0) as calls from pg_stat_user_functions where funcname = 'resolve_instance'",
+        "select coalesce(sum(calls), 0) as calls from pg_stat_user_functions where funcname = 'find_instance'",
       );
       return Number(rows[0]?.calls);
     };

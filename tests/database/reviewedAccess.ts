@@ -31,10 +31,17 @@ export const callableBy: Readonly<Record<string, readonly Role[]>> = {
 
   // A service process, for the instance that a call or a probe names.
   begin_oauth_renewal: ['service'],
+  // Of the digest of a key that nobody can guess, and for one instance.
+  check_access_key: ['service'],
   fail_oauth_renewal: ['service'],
+  find_instance: ['service'],
+  find_instance_by_id: ['service'],
   finish_oauth_renewal: ['service'],
   forget_era_verdict: ['service'],
   forget_spool: ['service'],
+  is_access_key_live: ['service'],
+  // Yes or no for a uuid that only a signed access token names.
+  is_session_live: ['service'],
   lease_daily_calls: ['service'],
   mark_instances_used: ['service'],
   read_era_verdict: ['service'],
@@ -42,6 +49,7 @@ export const callableBy: Readonly<Record<string, readonly Role[]>> = {
   read_service_settings: ['service'],
   read_system_data_keys: ['service'],
   record_instance_state: ['service'],
+  // For processes of the version before; it gives nothing that has terms of access.
   resolve_instance: ['service'],
   resolve_instance_by_id: ['service'],
   return_daily_calls: ['service'],
@@ -67,6 +75,7 @@ export const callableBy: Readonly<Record<string, readonly Role[]>> = {
   expired_audit_partitions: ['jobs'],
   forget_audit_checkpoints: ['jobs'],
   lock_audit_chain: ['jobs'],
+  purge_access_keys: ['jobs'],
   purge_daily_calls: ['jobs'],
   purge_expired: ['jobs'],
   seal_audit_events: ['jobs'],

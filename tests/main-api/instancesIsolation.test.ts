@@ -8,7 +8,8 @@ jest.setTimeout(30_000);
 
 /** A body with which each route would succeed on an instance of one's own. */
 const bodies: Readonly<Record<string, unknown>> = {
-  change_instance: { isActive: false },
+  change_instance: { isActive: false, accessMode: 'url+token' },
+  create_access_key: { name: 'mine' },
   rotate_instance_url: { graceSeconds: 0 },
   put_overrides: { values: { region: 'us' } },
 };
@@ -20,6 +21,7 @@ describe('two users', () => {
   let api: RunningMainApi;
   let alice: SignedIn;
   let bob: SignedIn;
+  let bobsKey: string;
   beforeAll(async () => {
     api = await startMainApi();
     [alice, bob] = [await api.signIn({ role: 'admin' }), await api.signIn()];
@@ -27,9 +29,11 @@ describe('two users', () => {
     const answers = [
       await bob.call('POST', `${service}/authenticate`, { apiKey: 'good-bob', label: 'private' }),
       await bob.call('PUT', `${service}/instance/overrides?label=private`, { values: { region: 'eu-1' } }),
+      await bob.call('POST', `${service}/instance/keys?label=private`, { name: 'bob' }),
     ];
     const statuses = answers.map(({ status }) => status);
-    if (statuses.join() !== '201,200') throw new Error(`bob could not connect: ${statuses.join()}`);
+    bobsKey = String(answers[2]?.body.id);
+    if (statuses.join() !== '201,200,201') throw new Error(`bob could not connect: ${statuses.join()}`);
   });
   afterAll(async () => {
     await api[Symbol.asyncDispose]();
@@ -39,6 +43,10 @@ describe('two users', () => {
     const root = await api.bench.site.db.superuser();
     return (await root.query('select * from instances where user_id = $1 order by label', [userId])).rows;
   };
+  const keysOf = async (userId: string): Promise<unknown[]> => {
+    const root = await api.bench.site.db.superuser();
+    return (await root.query('select * from access_keys where user_id = $1', [userId])).rows;
+  };
   const namedByService = () =>
     createRoutes(api.ctx).routes.filter(
       // What is for admins alone concerns the settings of a service, and nobody's instance.
@@ -47,10 +55,12 @@ describe('two users', () => {
 
   it('A03 finds nothing of another over any route that names an instance, an admin neither, and leaves it as it was', async () => {
     const before = await rowsOf(bob.userId);
+    const keysBefore = await keysOf(bob.userId);
     expect(namedByService().length).toBeGreaterThanOrEqual(12);
     for (const route of namedByService()) {
       if (making.has(route.operationId)) continue;
-      const path = `${route.path.replace(':serviceType', 'notes')}?label=private`;
+      const named = route.path.replace(':serviceType', 'notes').replace(':id', bobsKey);
+      const path = `${named}?label=private`;
       const body = route.method === 'get' ? undefined : (bodies[route.operationId] ?? {});
       const answer = await alice.call(route.method.toUpperCase(), path, body);
       // What is stored for a service that one never connected is "nothing", and not an error.
@@ -62,6 +72,7 @@ describe('two users', () => {
       expect(JSON.stringify(answer.body)).not.toMatch(/bob|eu-1|"configured":true/);
     }
     expect(await rowsOf(bob.userId)).toEqual(before);
+    expect(await keysOf(bob.userId)).toEqual(keysBefore);
     expect(await rowsOf(alice.userId)).toEqual([]);
   });
 
@@ -99,7 +110,7 @@ describe('two users', () => {
     );
     expect(routes.length).toBeGreaterThanOrEqual(17);
     for (const { method, path } of routes) {
-      const url = api.origin + path.replace(/:\w+/, 'notes');
+      const url = api.origin + path.replace(/:\w+/, 'notes').replace(':id', bobsKey);
       for (const authorization of [undefined, 'Bearer x', 'Basic eDp5']) {
         const response = await fetch(url, {
           method: method.toUpperCase(),

@@ -172,6 +172,18 @@ const cases: Readonly<Record<string, Case>> = {
     succeed: async (api) => (await aNotesUser(api)).post(`${notes}/instance/reveal`, {}),
     fail: async (api) => (await api.aPerson()).post(`${notes}/instance/reveal`, {}),
   },
+  create_access_key: {
+    succeed: async (api) => (await aNotesUser(api)).post(`${notes}/instance/keys`, { name: 'ci' }),
+    fail: async (api) => (await api.aPerson()).post(`${notes}/instance/keys`, { name: 'ci' }),
+  },
+  delete_access_key: {
+    succeed: async (api) => {
+      const user = await aNotesUser(api);
+      const { body } = await user.post(`${notes}/instance/keys`, { name: 'ci' });
+      return user.delete(`${notes}/instance/keys/${body.id}`);
+    },
+    fail: async (api) => (await aNotesUser(api)).delete(`${notes}/instance/keys/${nowhere}`),
+  },
   test_instance: {
     succeed: async (api) => (await aNotesUser(api)).post(`${notes}/instance/test`, {}),
     fail: async (api) => (await api.aPerson()).post(`${notes}/instance/test`, {}),

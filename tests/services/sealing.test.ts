@@ -144,6 +144,7 @@ describe('what lies in the database', () => {
       probes: bench.probes,
       notices: bench.notices,
       publicUrl: bench.publicUrl,
+      accessModeMinimum: 'url',
       now: Date.now,
     });
     await bench.manager.authenticate(alice, notes, { apiKey: 'good-alice' });

@@ -83,19 +83,21 @@ describe('resolving', () => {
     expect(await resolveInstanceById(service, figma.instance.id, 'github', { staged: false })).toBeNull();
   });
 
-  it('A08 tells that the owner is disabled or the instance paused, and finds no deleted one', async () => {
+  it('A08 finds neither a paused one nor that of a disabled owner by its URL, tells of both by uuid, and of no deleted one', async () => {
+    const byId = () => resolveInstanceById(service, figma.instance.id, 'figma', { staged: false });
+    await asAlice((client) => setActive(client, figma.instance, false));
+    expect(await resolveInstance(service, figma.lookup, 'figma')).toBeNull();
+    await asAlice((client) => setActive(client, figma.instance, true));
+    expect(await resolveInstance(service, figma.lookup, 'figma')).toMatchObject({ isActive: true });
     await withUser(api, { userId: null, scope: 'admin' }, (client) =>
       updateUser(client, alice.id, { version: alice.version, status: 'disabled' }),
     );
+    expect(await resolveInstance(service, figma.lookup, 'figma')).toBeNull();
     await asAlice((client) => setActive(client, figma.instance, false));
-    expect(await resolveInstance(service, figma.lookup, 'figma')).toMatchObject({
-      userStatus: 'disabled',
-      isActive: false,
-      epoch: 2,
-    });
+    expect(await byId()).toMatchObject({ userStatus: 'disabled', isActive: false, epoch: 3 });
     await asAlice((client) => deleteInstance(client, figma.instance));
     expect(await resolveInstance(service, figma.lookup, 'figma')).toBeNull();
-    expect(await resolveInstanceById(service, figma.instance.id, 'figma', { staged: false })).toBeNull();
+    expect(await byId()).toBeNull();
   });
 
   it('A05 finds a rotated URL in its grace, with its end, and not after', async () => {
@@ -145,8 +147,8 @@ describe('resolving', () => {
 
     // The function itself, by what the server counted in this transaction.
     await superuser.query('begin');
-    await superuser.query('select id from resolve_instance($1, $2)', [figma.lookup, 'figma']);
-    await superuser.query('select id from resolve_instance($1, $2)', [randomBytes(32), 'figma']);
+    await superuser.query('select id from find_instance($1, $2)', [figma.lookup, 'figma']);
+    await superuser.query('select id from find_instance($1, $2)', [randomBytes(32), 'figma']);
     const { rows } = await superuser.query<{ relname: string; seq_tup_read: string; idx_scan: string }>(
       `select relname, seq_tup_read::int, idx_scan::int from pg_stat_xact_user_tables where relname = 'instances'`,
     );
@@ -193,7 +195,8 @@ describe('what a service process reports', () => {
     expect((await resolveInstance(service, figma.lookup, 'figma'))?.state).toBe('needs_reauth');
     await asAlice((client) => setActive(client, figma.instance, false));
     expect(await report(1, 'ready')).toBe(false);
-    expect((await resolveInstance(service, figma.lookup, 'figma'))?.state).toBe('paused');
+    const now = await resolveInstanceById(service, figma.instance.id, 'figma', { staged: false });
+    expect(now?.state).toBe('paused');
   });
 
   it('cannot pause an instance or set a state that does not exist', async () => {

@@ -106,6 +106,7 @@ export async function openConnectedSite(): Promise<ConnectedSite> {
       probes,
       notices,
       publicUrl,
+      accessModeMinimum: 'url',
       now: () => Date.now(),
     }),
     async anActor({ role = 'user', signedInMsAgo = 0 } = {}) {

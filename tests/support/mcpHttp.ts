@@ -16,6 +16,8 @@ export interface RawRequest {
   readonly method?: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: unknown;
+  /** Where it comes from; the loopback has 16 million addresses. */
+  readonly localAddress?: string;
 }
 
 const both = 'application/json, text/event-stream';
@@ -23,7 +25,7 @@ const both = 'application/json, text/event-stream';
 /** Sends it as it is, without normalising the path. */
 export function startRequest(
   url: string,
-  { method = 'POST', headers = {}, body }: RawRequest = {},
+  { method = 'POST', headers = {}, body, localAddress }: RawRequest = {},
 ): {
   readonly request: ClientRequest;
   readonly response: Promise<IncomingMessage>;
@@ -42,6 +44,7 @@ export function startRequest(
       ...headers,
     },
     agent: false,
+    ...(localAddress === undefined ? {} : { localAddress }),
   });
   const response = new Promise<IncomingMessage>((resolve, reject) => {
     request.on('response', resolve);
@@ -159,12 +162,19 @@ export interface LegacyConversation {
 let ids = 0;
 const toBody = (method: string, params: object = {}) => ({ jsonrpc: '2.0', id: `q${++ids}`, method, params });
 
-export async function initialize(url: string, capabilities: object = {}): Promise<LegacyConversation> {
+export async function initialize(
+  url: string,
+  capabilities: object = {},
+  more: Readonly<Record<string, string>> = {},
+): Promise<LegacyConversation> {
   const params = { protocolVersion: '2025-11-25', capabilities, clientInfo: { name: 'raw', version: '1' } };
-  const first = await send(url, { body: { jsonrpc: '2.0', id: 'init', method: 'initialize', params } });
+  const first = await send(url, {
+    headers: more,
+    body: { jsonrpc: '2.0', id: 'init', method: 'initialize', params },
+  });
   const sessionId = first.headers['mcp-session-id'];
   if (typeof sessionId !== 'string') throw new Error(`no session: ${first.status} ${first.text}`);
-  const headers = { 'mcp-session-id': sessionId, 'mcp-protocol-version': '2025-11-25' };
+  const headers = { ...more, 'mcp-session-id': sessionId, 'mcp-protocol-version': '2025-11-25' };
   const conversation: LegacyConversation = {
     url,
     sessionId,

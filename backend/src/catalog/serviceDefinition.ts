@@ -1,8 +1,7 @@
 /**
  * What a `mcp-ports/<name>/config.json` means once it is loaded: complete (defaults applied), checked and frozen.
- * The generator, the registry and the universal servers read only this; nobody reads the file again.
- *
- * After loading, every value is a plain string or a parsed template. All times are milliseconds, all sizes bytes.
+ * The generator, the registry and the universal servers read only this; nobody reads the file again. After loading, every
+ * value is a plain string or a parsed template. All times are milliseconds, all sizes bytes.
  */
 import type { DockerDefinition, RemoteDefinition, StdioDefinition } from './mcpServerDefinitions.js';
 import type { OAuth2Settings } from './oauth2Settings.js';
@@ -59,6 +58,7 @@ export interface ServiceDefinition {
   readonly disabledReason: string | null;
   /** Who sees it; empty lists mean everybody. */
   readonly visibility: { readonly roles: readonly string[]; readonly groups: readonly string[] };
+  readonly access: { readonly minimumMode: 'url' | 'url+token' };
   readonly credentials: CredentialPolicy;
   /** The admin's values for override keys. */
   readonly adminConfig: Readonly<Record<string, string>>;

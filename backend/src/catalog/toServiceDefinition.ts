@@ -74,6 +74,7 @@ export function toServiceDefinition(
     enabled: false,
     disabledReason: null,
     visibility: config.visibility,
+    access: config.access,
     credentials: toCredentialPolicy(
       credentials,
       {

@@ -24,6 +24,8 @@ export interface Config {
   readonly allowedHosts: readonly string[];
   /** Origins that a browser may send; others get 403. No Origin at all is allowed. */
   readonly allowedOrigins: readonly string[];
+  /** What every instance needs at least: its URL, or an access key besides it (05, "Access modes"). */
+  readonly accessModeMinimum: 'url' | 'url+token';
   /** Addresses or CIDR blocks of proxies whose forwarded headers are believed. */
   readonly trustProxy: readonly string[];
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error' | 'silent';
@@ -115,6 +117,7 @@ export function loadConfig(env: Env, projectRoot: string): Config {
       host.toLowerCase(),
     ),
     allowedOrigins: [...new Set([publicUrl.origin, ...origins])],
+    accessModeMinimum: choice('ACCESS_MODE_MINIMUM', ['url', 'url+token'], 'url'),
     trustProxy: list('TRUST_PROXY'),
     logLevel: choice('LOG_LEVEL', logLevels, 'info'),
     metricsOpen,

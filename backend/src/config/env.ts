@@ -3,6 +3,7 @@
  * `.env.example` lists the same names; a test holds the two together.
  */
 export const envNames = [
+  'ACCESS_MODE_MINIMUM',
   'ALLOWED_HOSTS',
   'ALLOWED_ORIGINS',
   'API_HOST',

@@ -35,6 +35,8 @@ export const errorCodes = {
 
   // Who the caller is.
   UNAUTHENTICATED: form(401, 'Sign in to continue'),
+  BEARER_TOKEN_REQUIRED: form(401, 'This instance needs an access key as well as its URL', -32600),
+  BEARER_TOKEN_INVALID: form(401, 'The access key or access token is not valid for this instance', -32600),
   ACCESS_DENIED: form(403, 'This is not allowed for your account'),
   REAUTHENTICATION_REQUIRED: form(403, 'Sign in again to continue'),
   INVALID_INSTANCE: form(401, 'The instance is not valid'),

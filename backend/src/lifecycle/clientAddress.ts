@@ -10,6 +10,7 @@ import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
+import { addressMatcher } from '../addresses/addressBlocks.js';
 
 export const clientAddressHeader = 'x-portolan-client';
 
@@ -100,20 +101,6 @@ function forwardedAddress(
 export function plainAddress(text: string | undefined): string | null {
   if (text === undefined || isIP(text) === 0) return null;
   return ipaddr.process(text).toString();
-}
-
-function addressMatcher(blocks: readonly string[]): (address: string) => boolean {
-  const ranges = blocks.map((block) =>
-    ipaddr.parseCIDR(block.includes('/') ? block : `${block}/${hostBits(block)}`),
-  );
-  return (address) => {
-    const parsed = ipaddr.process(address);
-    return ranges.some(([base, bits]) => parsed.kind() === base.kind() && parsed.match(base, bits));
-  };
-}
-
-function hostBits(address: string): number {
-  return address.includes(':') ? 128 : 32;
 }
 
 function mac(frontKey: Buffer, statement: string): string {

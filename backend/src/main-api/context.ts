@@ -96,6 +96,7 @@ export function createContext(resources: Resources): AppContext {
     probes,
     notices,
     publicUrl: config.publicUrl,
+    accessModeMinimum: config.accessModeMinimum,
     now,
   };
 

@@ -2,6 +2,7 @@
 import type { AppContext } from './context.js';
 import type { Route } from './defineRoute.js';
 import { toOpenApiDocument, type OpenApiDocument } from './openApiDocument.js';
+import { createAccessKeysRoutes } from './routes/accessKeysRoutes.js';
 import { createAuthRoutes } from './routes/authRoutes.js';
 import { createCatalogRoutes } from './routes/catalogRoutes.js';
 import { createCredentialsRoutes } from './routes/credentialsRoutes.js';
@@ -30,6 +31,7 @@ export function createRoutes(ctx: AppContext): Routes {
     ...createUsersRoutes(ctx),
     ...createCatalogRoutes(ctx),
     ...createInstancesRoutes(ctx),
+    ...createAccessKeysRoutes(ctx),
     ...createCredentialsRoutes(ctx),
     ...createSharedCredentialRoutes(ctx),
     ...createOAuthRoutes(ctx),

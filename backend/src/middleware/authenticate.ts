@@ -4,7 +4,8 @@
  */
 import type { IncomingMessage } from 'node:http';
 import { AppError } from '../errors/appError.js';
-import { isApiKey, type ApiKeys } from '../services/apiKeys.js';
+import type { ApiKeys } from '../services/apiKeys.js';
+import { isBearerKey } from '../services/bearerKeys.js';
 import type { Actor } from '../services/changeAudit.js';
 import type { Sessions } from '../services/sessions.js';
 import { contextOf } from './requestContext.js';
@@ -24,7 +25,7 @@ export function authenticate({ sessions, apiKeys, onRefused }: AuthenticateOptio
   const identify = async (
     bearer: string,
   ): Promise<Pick<Actor, 'userId' | 'role' | 'via' | 'authenticatedAt'>> => {
-    if (isApiKey(bearer)) {
+    if (isBearerKey(bearer)) {
       const key = await apiKeys.check(bearer);
       return { userId: key.userId, role: key.role, via: `key:${key.id}`, authenticatedAt: null };
     }

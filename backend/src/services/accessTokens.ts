@@ -46,21 +46,33 @@ export function createAccessTokens({ keys, issuer, newId }: AccessTokensOptions)
         expiresIn: accessTokenSeconds,
       }),
     verify: (text) => {
-      const claims = verifyWith(keys.verification, text, issuer);
-      const { sub, sid, exp, iat, jti } = claims;
-      const isWhole =
-        typeof sub === 'string' &&
-        uuidForm.test(sub) &&
-        typeof sid === 'string' &&
-        uuidForm.test(sid) &&
-        typeof jti === 'string' &&
-        typeof exp === 'number' &&
-        typeof iat === 'number' &&
-        exp - iat <= accessTokenSeconds;
-      if (!isWhole) throw refused('the claims are not those of an access token');
-      return { userId: sub, sessionId: sid };
+      const { userId, sessionId } = verifyAccessToken(keys.verification, issuer, text);
+      return { userId, sessionId };
     },
   };
+}
+
+/**
+ * What an access token says, by public keys alone, as a service process checks it.
+ * @throws AppError UNAUTHENTICATED for anything that is not a live access token of ours.
+ */
+export function verifyAccessToken(
+  keys: VerificationKeys,
+  issuer: string,
+  text: string,
+): AccessClaims & { readonly expiresAt: Date } {
+  const { sub, sid, exp, iat, jti } = verifyWith(keys, text, issuer);
+  const isWhole =
+    typeof sub === 'string' &&
+    uuidForm.test(sub) &&
+    typeof sid === 'string' &&
+    uuidForm.test(sid) &&
+    typeof jti === 'string' &&
+    typeof exp === 'number' &&
+    typeof iat === 'number' &&
+    exp - iat <= accessTokenSeconds;
+  if (!isWhole) throw refused('the claims are not those of an access token');
+  return { userId: sub, sessionId: sid, expiresAt: new Date(exp * 1_000) };
 }
 
 /**

@@ -13,14 +13,12 @@ import {
   type ApiKey,
   type ApiKeyCheck,
 } from '../stores/apiKeysStore.js';
-import { createInstanceId, parseInstanceId } from '../vault/instanceId.js';
 import type { RandomBytes } from '../vault/keyRing.js';
 import { recordActorChange, type Actor } from './changeAudit.js';
 import type { CheckCache } from './checkCache.js';
+import { createBearerKey } from './bearerKeys.js';
 import { digestOf } from './opaqueSecret.js';
 
-const keyPrefix = 'ptk';
-const hintCharacters = keyPrefix.length + 1 + 4;
 const keysPerUserMax = 50;
 
 export interface ApiKeys {
@@ -44,16 +42,11 @@ export interface ApiKeysOptions {
   readonly randomBytes: RandomBytes;
 }
 
-/** Whether a bearer credential has the form of a personal API key, checksum included. */
-export function isApiKey(bearer: string): boolean {
-  return parseInstanceId(bearer)?.prefix === keyPrefix;
-}
-
 export function createApiKeys({ pool, checks, now, newId, randomBytes }: ApiKeysOptions): ApiKeys {
   return {
     async create(actor, { name, expiresAt }) {
-      const key = createInstanceId(keyPrefix, randomBytes);
-      const row = { id: newId(), userId: actor.userId, name, hint: key.slice(0, hintCharacters), expiresAt };
+      const { key, hint } = createBearerKey(randomBytes);
+      const row = { id: newId(), userId: actor.userId, name, hint, expiresAt };
       return withUser(pool, { userId: actor.userId, scope: 'self' }, async (db) => {
         if ((await listApiKeys(db, actor.userId)).length >= keysPerUserMax) {
           throw new AppError('CONFLICT', 'too many personal API keys', {

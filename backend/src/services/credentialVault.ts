@@ -10,9 +10,11 @@ import { moveRecord } from '../stores/sealedRecordsStore.js';
 import { findDataKeys, insertDataKey, mayWrap } from '../stores/keysStore.js';
 import { lockForUser } from '../stores/userLocks.js';
 import { createDek, wrapDek, type Dek } from '../vault/dataKey.js';
+import { accessKeyDigest } from '../vault/accessKeyDigest.js';
 import { createInstanceId, lookupDigest } from '../vault/instanceId.js';
 import { systemOwner } from '../vault/keyWrapping.js';
 import { open, readDekId, seal, type RecordBinding } from '../vault/sealedRecord.js';
+import { createBearerKey } from './bearerKeys.js';
 import {
   toClientBinding,
   toRecordBinding,
@@ -60,6 +62,8 @@ export interface CredentialVault {
     urlRevision: number,
   ): Promise<SealedInstanceId>;
   openInstanceId(db: Queryable, row: BoundRow, urlRevision: number, sealed: Buffer): Promise<string>;
+  /** A new access key, with what its row keeps of it. */
+  createAccessKey(): { readonly key: string; readonly hint: string; readonly digest: Buffer };
   /** A credential that an admin shares, for the row of the service's settings. */
   sealShared(
     db: Queryable,
@@ -158,6 +162,10 @@ export function createCredentialVault(vault: VaultGate): CredentialVault {
     },
     async openInstanceId(db, row, urlRevision, sealed) {
       return (await openAt(db, placeOf(row, 'sealed_url', urlRevision), sealed)).toString('utf8');
+    },
+    createAccessKey() {
+      const { key, hint } = createBearerKey(randomBytes);
+      return { key, hint, digest: accessKeyDigest(vault.keys().system.lookup, key) };
     },
     sealShared: async (db, row, revision, fields) =>
       sealAt(db, toSharedBinding(vault.keys().installId, row, revision), encodeFieldValues(fields)),

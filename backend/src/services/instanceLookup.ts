@@ -1,3 +1,4 @@
+import { addressMatcher } from '../addresses/addressBlocks.js';
 import type { CredentialScope } from '../catalog/serviceDefinition.js';
 import type { Queryable } from '../database/queryable.js';
 import {
@@ -13,14 +14,20 @@ import type { InstanceLookup, SealedInstance } from './instanceResolver.js';
  * `shared`, and nowhere else, an instance comes with the credential that an admin set in place of one of its own (12.19).
  */
 export function createInstanceLookup(db: Queryable, scope: CredentialScope = 'per-user'): InstanceLookup {
-  const complete = async (row: Row | null): Promise<SealedInstance | null> => {
+  const complete = async (row: Row | null, askedAt: number): Promise<SealedInstance | null> => {
     if (row === null) return null;
-    const instance = toSealedInstance(row);
+    const instance = toSealedInstance(row, askedAt);
     return scope === 'shared' ? await withShared(db, instance) : instance;
   };
   return {
-    byDigest: async (digest, service) => complete(await resolveInstance(db, digest, service)),
-    byId: async (id, service, options) => complete(await resolveInstanceById(db, id, service, options)),
+    async byDigest(digest, service) {
+      const askedAt = performance.now();
+      return complete(await resolveInstance(db, digest, service), askedAt);
+    },
+    async byId(id, service, options) {
+      const askedAt = performance.now();
+      return complete(await resolveInstanceById(db, id, service, options), askedAt);
+    },
   };
 }
 
@@ -40,8 +47,9 @@ async function withShared(db: Queryable, instance: SealedInstance): Promise<Seal
   };
 }
 
-function toSealedInstance(row: Row): SealedInstance {
-  const { id, userId, service, label, epoch, state, credential, overrides, dataKeys, expiresAt } = row;
+/** @param askedAt when the database was asked, so that an end is never taken to be later than it is. */
+function toSealedInstance(row: Row, askedAt: number): SealedInstance {
+  const { id, userId, service, label, epoch, state, credential, overrides, dataKeys } = row;
   return {
     id,
     userId,
@@ -50,7 +58,9 @@ function toSealedInstance(row: Row): SealedInstance {
     epoch,
     state,
     isActive: row.isActive && row.userStatus === 'active',
-    expiresAt,
+    endsAtMs: row.expiresInMs === null ? Infinity : askedAt + row.expiresInMs,
+    accessMode: row.accessMode,
+    isFrom: row.allowedCidrs.length === 0 ? null : addressMatcher(row.allowedCidrs),
     credentialMethod: credential?.method ?? null,
     credentialRevision: credential?.revision ?? 0,
     sealedCredential: credential?.sealed ?? null,

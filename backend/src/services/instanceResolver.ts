@@ -1,11 +1,13 @@
 /**
- * From an instance id to the instance, on each call: parse, checksum, keyed lookup, active or not. What is kept between
+ * From an instance id to the instance, on each call: parse, checksum, keyed lookup, active or not, asked from where it may
+ * be. What is kept between
  * calls is sealed rows, for 5 s at most, and only while the LISTEN connection that would void them is up (05,
  * "Resolving on each call"; 12.17).
  */
 import { LRUCache } from 'lru-cache';
 import { toAppError, type AppError } from '../errors/appError.js';
 import type { WrappedDataKey } from '../stores/instanceLookupStore.js';
+import type { AccessMode } from '../stores/instancesStore.js';
 import { lookupDigest, parseInstanceId } from '../vault/instanceId.js';
 import type { ResolvedInstance } from './resolvedInstance.js';
 import type { VaultGate } from './vaultKeys.js';
@@ -14,8 +16,12 @@ import type { VaultGate } from './vaultKeys.js';
 export interface SealedInstance extends ResolvedInstance {
   /** False when the instance is paused or its owner disabled. */
   readonly isActive: boolean;
-  /** The instance's own end, or that of a rotated URL by which it was found. */
-  readonly expiresAt: Date | null;
+  /** When it ends, or the rotated URL by which it was found: of the monotonic clock in ms; `Infinity` for no end. */
+  readonly endsAtMs: number;
+  /** What a caller needs besides the URL. */
+  readonly accessMode: AccessMode;
+  /** Tells whether it may be used from an address; null when it may from anywhere. */
+  readonly isFrom: ((address: string) => boolean) | null;
   readonly sealedCredential: Buffer | null;
   readonly sealedOverrides: Buffer | null;
   /** Every wrapped DEK of the owner; a sealed record names the one that it needs. */
@@ -48,13 +54,20 @@ export type Resolution =
   | { readonly kind: 'found'; readonly instance: SealedInstance }
   /** Never existed, revoked, paused, expired, of another service, or its owner is disabled: nobody may tell which. */
   | { readonly kind: 'unknown' }
+  /** Asked for from an address that its owner did not list: for the caller it is unknown, for the audit it is not. */
+  | { readonly kind: 'outside'; readonly instance: SealedInstance }
   /** It cannot be told now: the database is away or the vault is sealed. */
   | { readonly kind: 'unavailable'; readonly error: AppError };
 
 export interface InstanceResolver extends Disposable {
-  /** Never throws. The text is what stood in the path, byte for byte. */
-  resolve(instanceIdText: string, service: string): Promise<Resolution>;
-  resolveById(id: string, service: string, options?: { readonly staged: boolean }): Promise<Resolution>;
+  /** Never throws. The text is what stood in the path, byte for byte; the address is the client's, null if unknown. */
+  resolve(instanceIdText: string, service: string, address?: string | null): Promise<Resolution>;
+  /** From wherever it is asked for. Never throws. */
+  resolveById(
+    id: string,
+    service: string,
+    options?: { readonly staged: boolean },
+  ): Promise<Exclude<Resolution, { kind: 'outside' }>>;
 }
 
 export interface InstanceResolverOptions {
@@ -125,14 +138,25 @@ export function createInstanceResolver(options: InstanceResolverOptions): Instan
     return answer;
   };
 
+  /** What is kept and must not be served takes the time of an id that nobody has, with its query (A01). */
+  const asIfUnknown = async (refusal: Resolution, digest: Buffer, service: string): Promise<Resolution> => {
+    const nobodys = Buffer.from(digest);
+    nobodys[0] = (nobodys[0] ?? 0) ^ 1;
+    await lookup.byDigest(nobodys, service);
+    return refusal;
+  };
+
   return {
-    async resolve(instanceIdText, service) {
+    async resolve(instanceIdText, service, address = null) {
       const name = `${service}/${instanceIdText}`;
       const known = changes.isUp ? named.get(name) : undefined;
       try {
         if (known !== undefined) {
-          vault.keys();
-          return toResolution(known, service);
+          const { system } = vault.keys();
+          const resolution = toResolution(known, service, address);
+          if (resolution.kind === 'found') return resolution;
+          parseInstanceId(instanceIdText);
+          return await asIfUnknown(resolution, lookupDigest(system.lookup, instanceIdText), service);
         }
         if (parseInstanceId(instanceIdText) === null) return { kind: 'unknown' };
         const digest = lookupDigest(vault.keys().system.lookup, instanceIdText);
@@ -140,16 +164,21 @@ export function createInstanceResolver(options: InstanceResolverOptions): Instan
         const kept = changes.isUp ? rows.get(key) : undefined;
         // No longer than the row itself; 0 would be for ever.
         if (kept !== undefined) named.set(name, kept, { ttl: Math.max(1, rows.getRemainingTTL(key)) });
-        return toResolution(kept ?? (await fetchRow(key, digest, service)), service);
+        if (kept === undefined) return toResolution(await fetchRow(key, digest, service), service, address);
+        const resolution = toResolution(kept, service, address);
+        return resolution.kind === 'found' ? resolution : await asIfUnknown(resolution, digest, service);
       } catch (error) {
         return { kind: 'unavailable', error: toAppError(error) };
       }
     },
     async resolveById(id, service, { staged } = { staged: false }) {
-      return guarded(async () => {
+      try {
         vault.keys();
-        return toResolution(await lookup.byId(id, service, { staged }), service);
-      });
+        const row = await lookup.byId(id, service, { staged });
+        return isUsable(row, service) ? { kind: 'found', instance: row } : { kind: 'unknown' };
+      } catch (error) {
+        return { kind: 'unavailable', error: toAppError(error) };
+      }
     },
     [Symbol.dispose]() {
       stop();
@@ -159,18 +188,16 @@ export function createInstanceResolver(options: InstanceResolverOptions): Instan
   };
 }
 
-async function guarded(find: () => Promise<Resolution>): Promise<Resolution> {
-  try {
-    return await find();
-  } catch (error) {
-    return { kind: 'unavailable', error: toAppError(error) };
-  }
+function toResolution(row: SealedInstance | null, service: string, address: string | null): Resolution {
+  if (!isUsable(row, service)) return { kind: 'unknown' };
+  const isInside = row.isFrom === null || (address !== null && row.isFrom(address));
+  return { kind: isInside ? 'found' : 'outside', instance: row };
 }
 
-function toResolution(row: SealedInstance | null, service: string): Resolution {
-  const isUsable =
+function isUsable(row: SealedInstance | null, service: string): row is SealedInstance {
+  return (
     row?.isActive === true &&
     row.service === service &&
-    (row.expiresAt === null || row.expiresAt.getTime() > Date.now());
-  return isUsable ? { kind: 'found', instance: row } : { kind: 'unknown' };
+    (row.endsAtMs === Infinity || row.endsAtMs > performance.now())
+  );
 }

@@ -1,8 +1,10 @@
 /**
  * Keeps what is open for an instance (streams, children, sessions) true to the instance: whoever holds something watches
- * it, and is told when the instance changed or is void, within 2 s of the change being committed (A04, R26).
+ * it, and is told when the instance changed or is void, within 2 s of the change being committed (A04, R26), and at its
+ * end.
  */
 import type { ChangeSource, InstanceResolver, SealedInstance } from './instanceResolver.js';
+import { createRecheckRounds } from './recheckRounds.js';
 
 /** `onlyKeys`: nothing of the instance changed but how the keys are wrapped that its records need. */
 export type OnInstanceChange = (now: SealedInstance | null, onlyKeys: boolean) => void;
@@ -30,10 +32,15 @@ interface Watched {
   known: SealedInstance;
   /** When the instance was last known to be as it is. */
   certainAt: number;
+  /** Asks again at the instance's end. */
+  timer: NodeJS.Timeout | undefined;
   readonly onChange: OnInstanceChange;
 }
 
-const checksAtOnce = 8;
+/** Node's timers take no longer ones; an end that is further away is waited for in several. */
+const timerMsMax = 2 ** 31 - 1;
+/** The database's answer may come a moment before the end that it states. */
+const timerMsMin = 5;
 
 export function createInstanceWatch(options: InstanceWatchOptions): InstanceWatch {
   const {
@@ -44,8 +51,11 @@ export function createInstanceWatch(options: InstanceWatchOptions): InstanceWatc
     now = () => performance.now(),
   } = options;
   const all = new Set<Watched>();
-  let timer: NodeJS.Timeout | undefined;
-  let closed = false;
+
+  const leave = (watched: Watched): void => {
+    clearTimeout(watched.timer);
+    all.delete(watched);
+  };
 
   const check = async (watched: Watched): Promise<boolean> => {
     const { known } = watched;
@@ -53,67 +63,56 @@ export function createInstanceWatch(options: InstanceWatchOptions): InstanceWatc
     if (!all.has(watched)) return true;
     if (resolution.kind === 'unavailable' && now() - watched.certainAt < uncertainMsMax) return false;
     if (resolution.kind !== 'found') {
-      all.delete(watched);
+      leave(watched);
       watched.onChange(null, false);
       return true;
     }
     watched.certainAt = now();
     watched.known = resolution.instance;
+    awaitEnd(watched);
     const isChanged = differs(known, resolution.instance);
     if (isChanged || toWraps(known) !== toWraps(resolution.instance))
       watched.onChange(resolution.instance, !isChanged);
     return true;
   };
 
-  const checkAll = async (some: readonly Watched[]): Promise<void> => {
-    const left = [...some];
-    let certain = true;
-    const worker = async (): Promise<void> => {
-      for (let next = left.pop(); next !== undefined; next = left.pop())
-        certain = (await check(next)) && certain;
-    };
-    await Promise.all(Array.from({ length: checksAtOnce }, worker));
-    if (!certain || !changes.isUp) scheduleRound();
-  };
-
-  const scheduleRound = (): void => {
-    if (closed || timer !== undefined) return;
-    timer = setTimeout(() => {
-      timer = undefined;
-      void checkAll([...all]);
-    }, roundMs).unref();
-  };
-
-  const stop = changes.onChange((change) => {
-    switch (change.kind) {
-      case 'instance':
-        void checkAll([...all].filter(({ known }) => known.id === change.instanceId));
-        return;
-      case 'user':
-        void checkAll([...all].filter(({ known }) => known.userId === change.userId));
-        return;
-      case 'service':
-        void checkAll(
-          [...all].filter(({ known }) => change.service === null || known.service === change.service),
-        );
-        return;
-      case 'unknown':
-        void checkAll([...all]);
-    }
+  const rounds = createRecheckRounds<Watched>({
+    changes,
+    items: () => all,
+    isConcerned({ known }, change) {
+      switch (change.kind) {
+        case 'instance':
+          return known.id === change.instanceId;
+        case 'user':
+          return known.userId === change.userId;
+        case 'service':
+          return change.service === null || known.service === change.service;
+      }
+    },
+    check,
+    roundMs,
   });
+
+  /** The timer is monotonic and the end was told by the database: no clock of this process decides (R16). */
+  const awaitEnd = (watched: Watched): void => {
+    clearTimeout(watched.timer);
+    const leftMs = watched.known.endsAtMs - now();
+    if (leftMs === Infinity) return;
+    const waitMs = Math.min(Math.max(leftMs, timerMsMin), timerMsMax);
+    watched.timer = setTimeout(() => rounds.recheck([watched]), waitMs).unref();
+  };
 
   return {
     watch(instance, onChange) {
-      const watched: Watched = { known: instance, certainAt: now(), onChange };
+      const watched: Watched = { known: instance, certainAt: now(), timer: undefined, onChange };
       all.add(watched);
-      if (!changes.isUp) scheduleRound();
-      return () => void all.delete(watched);
+      awaitEnd(watched);
+      rounds.begin();
+      return () => leave(watched);
     },
     [Symbol.dispose]() {
-      closed = true;
-      clearTimeout(timer);
-      stop();
-      all.clear();
+      rounds[Symbol.dispose]();
+      for (const watched of Array.from(all)) leave(watched);
     },
   };
 }

@@ -3,7 +3,7 @@
  * (`portolan_service`) can read no table. Rows come back sealed; opening them is the vault's work.
  */
 import type { Queryable } from '../database/queryable.js';
-import type { InstanceState } from './instancesStore.js';
+import type { AccessMode, InstanceState } from './instancesStore.js';
 
 /** A data-encryption key as it is stored: wrapped by the KEK of that id. */
 export interface WrappedDataKey {
@@ -25,7 +25,9 @@ export interface ResolvedInstance {
   readonly service: string;
   readonly label: string;
   readonly isActive: boolean;
-  readonly accessMode: string;
+  readonly accessMode: AccessMode;
+  /** Blocks of addresses that it may be used from; empty: from anywhere. */
+  readonly allowedCidrs: readonly string[];
   readonly epoch: number;
   readonly version: number;
   readonly state: InstanceState;
@@ -33,6 +35,8 @@ export interface ResolvedInstance {
   readonly identityLabel: string | null;
   /** The instance's own end, or that of the rotated URL by which it was found, whichever is sooner. */
   readonly expiresAt: Date | null;
+  /** Until that end, by the database's clock. */
+  readonly expiresInMs: number | null;
   /** Bound to the column `sealed_credential`, whether it is the one in use or the staged one that was asked for. */
   readonly credential: (SealedColumn & { readonly method: string }) | null;
   /** Bound to the column `sealed_overrides`. */
@@ -48,13 +52,15 @@ interface ResolvedRow {
   service: string;
   label: string;
   is_active: boolean;
-  access_mode: string;
+  access_mode: AccessMode;
+  allowed_cidrs: string[];
   epoch: number;
   version: number;
   state: InstanceState;
   state_cause: string | null;
   identity_label: string | null;
   expires_at: Date | null;
+  expires_in_ms: number | null;
   credential_method: string | null;
   credential_revision: number | null;
   sealed_credential: Buffer | null;
@@ -63,21 +69,24 @@ interface ResolvedRow {
   data_keys: { id: string; kek_id: string; wrapped: string }[];
 }
 
-/** Finds the instance behind an instance id by its keyed digest; one query, null for anything that is not there. */
+/**
+ * Finds the instance behind an instance id by its keyed digest, in one query. Null for anything that is not there or may
+ * not be served: paused, past its end, of a disabled owner.
+ */
 export async function resolveInstance(
   db: Queryable,
   lookup: Buffer,
   service: string,
 ): Promise<ResolvedInstance | null> {
   const { rows } = await db.query<ResolvedRow>({
-    name: 'resolve_instance',
-    text: 'select * from resolve_instance($1, $2)',
+    name: 'find_instance',
+    text: 'select * from find_instance($1, $2)',
     values: [lookup, service],
   });
   return toResolvedInstance(rows[0]);
 }
 
-/** The same by uuid, for the internal endpoints; `staged` puts the staged credential in the place of the one in use. */
+/** The same by uuid, served or not, for the internal endpoints and for what is open; `staged` puts the staged credential in the place of the one in use. */
 export async function resolveInstanceById(
   db: Queryable,
   id: string,
@@ -85,8 +94,8 @@ export async function resolveInstanceById(
   options: { readonly staged: boolean },
 ): Promise<ResolvedInstance | null> {
   const { rows } = await db.query<ResolvedRow>({
-    name: 'resolve_instance_by_id',
-    text: 'select * from resolve_instance_by_id($1, $2, $3)',
+    name: 'find_instance_by_id',
+    text: 'select * from find_instance_by_id($1, $2, $3)',
     values: [id, service, options.staged],
   });
   return toResolvedInstance(rows[0]);
@@ -137,12 +146,14 @@ function toResolvedInstance(row: ResolvedRow | undefined): ResolvedInstance | nu
     label: row.label,
     isActive: row.is_active,
     accessMode: row.access_mode,
+    allowedCidrs: row.allowed_cidrs,
     epoch: row.epoch,
     version: row.version,
     state: row.state,
     stateCause: row.state_cause,
     identityLabel: row.identity_label,
     expiresAt: row.expires_at,
+    expiresInMs: row.expires_in_ms,
     credential: method === null || revision === null || sealed === null ? null : { method, revision, sealed },
     overrides:
       row.sealed_overrides === null

@@ -9,13 +9,18 @@ import type { Queryable } from '../database/queryable.js';
 export type InstanceState =
   'not_configured' | 'checking' | 'ready' | 'needs_reauth' | 'rejected_by_service' | 'unreachable' | 'paused';
 
+/** What a caller needs besides the URL (05, "Access modes"); `oauth` comes with the authorization server (12.25). */
+export type AccessMode = 'url' | 'url+token' | 'oauth';
+
 export interface Instance {
   readonly id: string;
   readonly userId: string;
   readonly service: string;
   readonly label: string;
   readonly isActive: boolean;
-  readonly accessMode: string;
+  readonly accessMode: AccessMode;
+  /** Blocks of addresses that it may be used from; empty: from anywhere. */
+  readonly allowedCidrs: readonly string[];
   /** Grows with every revocation; what was prepared under an older one is void. */
   readonly epoch: number;
   readonly state: InstanceState;
@@ -51,8 +56,8 @@ export interface InstanceKey {
   readonly id: string;
 }
 
-const columns = `id, user_id as "userId", service, label, is_active as "isActive", access_mode as "accessMode", epoch,
-  state, state_cause as "stateCause", identity_label as "identityLabel", credential_method as "credentialMethod",
+const columns = `id, user_id as "userId", service, label, is_active as "isActive", access_mode as "accessMode",
+  allowed_cidrs as "allowedCidrs", epoch, state, state_cause as "stateCause", identity_label as "identityLabel", credential_method as "credentialMethod",
   credential_revision as "credentialRevision", staged_method as "stagedMethod", staged_revision as "stagedRevision",
   staged_at as "stagedAt", last_credential_revision as "lastCredentialRevision",
   overrides_revision as "overridesRevision", sealed_overrides as "sealedOverrides", sealed_url as "sealedUrl",
@@ -76,12 +81,12 @@ export async function createInstance(
     /** HMAC of the instance id under the lookup key, 32 bytes. */
     readonly lookup: Buffer;
     readonly sealedUrl: Buffer;
-    readonly expiresAt?: Date;
+    readonly accessMode?: AccessMode;
   },
 ): Promise<Instance> {
   try {
     const { rows } = await db.query<Instance>(
-      `insert into instances (id, user_id, service, label, lookup, sealed_url, expires_at)
+      `insert into instances (id, user_id, service, label, lookup, sealed_url, access_mode)
        values ($1, $2, $3, $4, $5, $6, $7) returning ${columns}`,
       [
         instance.id,
@@ -90,7 +95,7 @@ export async function createInstance(
         instance.label,
         instance.lookup,
         instance.sealedUrl,
-        instance.expiresAt ?? null,
+        instance.accessMode ?? 'url',
       ],
     );
     return rows[0]!;

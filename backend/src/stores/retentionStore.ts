@@ -6,7 +6,8 @@ import type { Queryable } from '../database/queryable.js';
  */
 export async function purgeExpired(db: Queryable): Promise<Map<string, number>> {
   const { rows } = await db.query<{ kind: string; purged: number }>(
-    'select kind, purged::float8 as purged from purge_expired()',
+    `select kind, purged::float8 as purged from purge_expired()
+     union all select 'access_keys', purge_access_keys()::float8`,
   );
   const daily = await db.query<{ purged: number }>('select purge_daily_calls()::float8 as purged');
   return new Map([

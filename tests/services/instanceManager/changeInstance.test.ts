@@ -186,6 +186,7 @@ describe('showing an instance', () => {
       probes: bench.probes,
       notices: bench.notices,
       publicUrl: bench.publicUrl,
+      accessModeMinimum: 'url',
       now: () => now,
     });
     const work = { ...notes, label: 'work' };

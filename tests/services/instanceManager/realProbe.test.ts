@@ -136,6 +136,7 @@ async function start(closers: (() => unknown)[]): Promise<Running> {
     probes,
     notices,
     publicUrl: new URL('http://localhost:8080'),
+    accessModeMinimum: 'url' as const,
     now: Date.now,
   });
   return { site, upstream, manager, processes };

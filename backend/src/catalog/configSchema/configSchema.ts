@@ -114,6 +114,15 @@ const base = {
     .strictObject({ roles: z.array(z.string()).default([]), groups: z.array(z.string()).default([]) })
     .describe('Who sees the service; empty means everybody.')
     .prefault({}),
+  access: z
+    .strictObject({
+      minimumMode: z
+        .enum(['url', 'url+token'])
+        .default('url')
+        .describe('What every instance needs: its URL, or an access key as well.'),
+    })
+    .describe('What a caller of an instance has to bring at least.')
+    .prefault({}),
   port: z
     .int()
     .min(1_024)

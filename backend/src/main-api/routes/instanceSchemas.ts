@@ -50,11 +50,18 @@ export const instanceView = z.object({
   serviceType: z.string(),
   label: z.string(),
   isActive: z.boolean(),
-  state: instanceStates,
+  state: z.enum([...instanceStates.options, 'expired']),
   stateCause: z.string().nullable(),
   nextAction: z.string().nullable(),
   identity: z.string().nullable().describe('Who the service says the credential belongs to.'),
   credentialMethod: z.string().nullable(),
+  accessMode: z
+    .enum(['url', 'url+token', 'oauth'])
+    .describe("What a caller needs: the URL, or an access key as well; with the admin's minimum."),
+  allowedCidrs: z
+    .array(z.string())
+    .readonly()
+    .describe('Addresses and blocks that it may be used from; empty: from anywhere.'),
   createdAt: z.iso.datetime(),
   updatedAt: z.iso.datetime(),
   lastUsedAt: time,

@@ -1,6 +1,7 @@
 /** The routes of a user's instances (rows I01–I04): each names the service, and a label where there are several. */
 import { z } from 'zod';
 import { AppError } from '../../errors/appError.js';
+import { accessModes } from '../../services/accessModes.js';
 import type { InstanceManager } from '../../services/instanceManager/instanceManager.js';
 import { defaultLabel, type InstanceName } from '../../services/instanceManager/instanceParts.js';
 import { graceSecondsMax } from '../../services/instanceManager/changeInstance.js';
@@ -107,11 +108,14 @@ export function createInstancesRoutes({
       method: 'patch',
       path: one,
       operationId: 'change_instance',
-      summary: 'Pause, resume or rename an instance',
+      summary: 'Pause, resume or rename an instance, or change who may use it',
+      description:
+        'What lets more callers in (a lesser mode, further addresses, a later end) needs a sign-in of the last 15 ' +
+        'minutes. What lets in fewer cuts what is open, where it would not be let in again.',
       tags,
       auth: 'user',
       limit: 'write',
-      problems: ['NOT_FOUND', 'CONFLICT'],
+      problems: ['NOT_FOUND', 'CONFLICT', 'REAUTHENTICATION_REQUIRED'],
       audit: { action: 'instance.changed', target: 'service' },
       request: {
         params: serviceParams,
@@ -120,14 +124,35 @@ export function createInstancesRoutes({
           .strictObject({
             isActive: z.boolean().optional().describe('False pauses: the URL answers like none at all.'),
             label: label.optional().describe('The new label.'),
+            accessMode: z
+              .enum(accessModes, { error: 'must be url or url+token; oauth comes with a later release' })
+              .optional()
+              .describe(
+                '`url`: the URL is enough. `url+token`: an access key of the instance is needed as well.',
+              ),
+            allowedCidrs: z
+              .array(z.string().max(64))
+              .max(32)
+              .optional()
+              .describe('IP addresses and CIDR blocks that it may be used from; empty: from anywhere.'),
+            expiresAt: z.iso
+              .datetime({ offset: true })
+              .nullable()
+              .optional()
+              .describe('When the URL stops working, a time in the future; null: never.'),
           })
-          .refine((change) => Object.keys(change).length > 0, 'send isActive or label'),
+          .refine((change) => Object.keys(change).length > 0, 'send what is to be changed'),
       },
       responses: { 200: { description: 'The instance as it is now.', schema: instanceView } },
       async handle({ actor, params, query, body }) {
         const change = {
           ...(body.isActive === undefined ? {} : { isActive: body.isActive }),
           ...(body.label === undefined ? {} : { label: body.label }),
+          ...(body.accessMode === undefined ? {} : { accessMode: body.accessMode }),
+          ...(body.allowedCidrs === undefined ? {} : { allowedCidrs: body.allowedCidrs }),
+          ...(body.expiresAt === undefined
+            ? {}
+            : { expiresAt: body.expiresAt === null ? null : new Date(body.expiresAt) }),
         };
         return { status: 200, body: await instanceManager.change(actor, toName(params, query), change) };
       },

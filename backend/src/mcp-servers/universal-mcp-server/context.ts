@@ -52,6 +52,7 @@ import { createEraKeys } from './upstream/eraKeys.js';
 import { createEraRegistry } from './upstream/eraRegistry.js';
 import { createUpstream, type KindUpstream } from './upstream/createUpstream.js';
 import type { StateNote } from './upstream/stateNotes.js';
+import { openAccess } from './openAccess.js';
 import { openTokenRenewal } from './tokenRenewals.js';
 import { createUseNotes } from './useNotes.js';
 
@@ -114,6 +115,7 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
   const resolver = createInstanceResolver({ vault, lookup, changes });
   const opener = createCredentialOpener({ definition, vault, changes });
   const watch = createInstanceWatch({ resolver, changes });
+  const access = openAccess({ config, definition, pool, vault, changes });
   const audit = openCallAudit({ config, definition, pool, vault, log, metrics });
   const uses = createUseNotes(pool, log);
   const setup = toMissingInstructions(definition, config.publicUrl);
@@ -187,6 +189,7 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
     resolver,
     guard: hostGuard(config),
     strangers: createStrangerLimits(),
+    gate: access.gate,
     turns: createRequestTurns(),
     clientAddress: clientAddressReader({ frontKey, trustProxy: config.trustProxy }),
     allowedOrigins: config.allowedOrigins,
@@ -247,6 +250,7 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
       await kindUpstream.upstream[Symbol.asyncDispose]();
       await eras[Symbol.asyncDispose]();
       await renewal?.[Symbol.asyncDispose]();
+      access[Symbol.dispose]();
       watch[Symbol.dispose]();
       opener[Symbol.dispose]();
       resolver[Symbol.dispose]();

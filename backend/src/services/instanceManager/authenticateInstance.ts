@@ -29,6 +29,8 @@ import {
   changedMeanwhile,
   getEnabledService,
   hasRecentSignIn,
+  minimumModeOf,
+  requireServed,
   requireShared,
   usesShared,
   type InstanceName,
@@ -109,11 +111,7 @@ async function stage(
   await requireShared(parts, db, definition);
   await lockForUser(db, 'instances', userId, name.service);
   const known = await findInstance(db, { userId, ...name }, { forUpdate: true });
-  if (known?.isActive === false) {
-    throw new AppError('CONFLICT', `instance ${known.id} is paused`, {
-      publicDetail: 'The instance is paused; resume it, then replace its credential.',
-    });
-  }
+  if (known !== null) requireServed(known, parts.now());
   const instance = known ?? (await addInstance(parts, db, definition, userId, name));
   const revision = instance.lastCredentialRevision + 1;
   const staged = await stageCredential(
@@ -131,7 +129,7 @@ async function stage(
 
 /** The caller holds the lock on the user's instances of this service, so that counting is safe. */
 async function addInstance(
-  { vault }: InstanceParts,
+  parts: InstanceParts,
   db: Queryable,
   definition: ServiceDefinition,
   userId: string,
@@ -151,8 +149,9 @@ async function addInstance(
     });
   }
   const row = { id: randomUUID(), userId };
-  const { lookup, sealedUrl } = await vault.createInstanceId(db, row, definition.instancePrefix, 1);
-  return createInstance(db, { ...row, service, label, lookup, sealedUrl });
+  const { lookup, sealedUrl } = await parts.vault.createInstanceId(db, row, definition.instancePrefix, 1);
+  const accessMode = minimumModeOf(parts, service);
+  return createInstance(db, { ...row, service, label, lookup, sealedUrl, accessMode });
 }
 
 async function promote(
@@ -189,7 +188,7 @@ async function promote(
   });
   return {
     isNew,
-    view: toInstanceView(instance, parts.now()),
+    view: toInstanceView(parts, instance),
     url: isShown
       ? await openUrl(parts, db, instance)
       : { instanceId: null, instanceUrl: null, reveal: howToReveal },

@@ -1,4 +1,5 @@
-/** Rotate, pause, resume, rename and delete: each one transaction with its audit row, and void elsewhere ≤2 s (05). */
+/** Rotate, pause, resume, rename, terms of access and delete: each one transaction with its audit row, and void elsewhere ≤2 s (05). */
+import { setAccess } from '../../stores/instanceAccessStore.js';
 import {
   deleteInstance,
   renameInstance,
@@ -8,6 +9,7 @@ import {
 } from '../../stores/instancesStore.js';
 import { recordActorChange, type Actor } from '../changeAudit.js';
 import { prepareRevocation } from '../oauth/revokeGrant.js';
+import { toAccessDetails, toNewAccess, type AccessChange } from './accessTerms.js';
 import {
   changeAsSelf,
   changedMeanwhile,
@@ -48,20 +50,23 @@ export async function rotateInstance(
       details: { label: name.label, graceSeconds },
     });
     return {
-      ...toInstanceView(instance, parts.now()),
+      ...toInstanceView(parts, instance),
       instanceId,
       instanceUrl: toInstanceUrl(parts.publicUrl, instanceId, name.service),
     };
   });
 }
 
-export interface InstanceChange {
+export interface InstanceChange extends AccessChange {
   /** False pauses: the URL answers like none at all until it is resumed. */
   readonly isActive?: boolean;
   readonly label?: string;
 }
 
-/** @throws AppError NOT_FOUND, CONFLICT when the label is taken. */
+/**
+ * @throws AppError NOT_FOUND, CONFLICT when the label is taken, INVALID_REQUEST for terms of access that cannot be,
+ * REAUTHENTICATION_REQUIRED for terms that are wider.
+ */
 export async function changeInstance(
   parts: InstanceParts,
   actor: Actor,
@@ -77,14 +82,21 @@ export async function changeInstance(
       instance = await setActive(db, before, isActive);
     }
     if (label !== undefined && label !== before.label) instance = await renameInstance(db, before, label);
+    const access = toNewAccess(parts, actor, before, change);
+    if (access !== null) instance = await setAccess(db, before, access, access);
     if (instance === null) throw changedMeanwhile(`instance ${before.id} is gone`);
     await recordActorChange(db, actor, {
-      action: toAction(before, instance),
+      action: toAction(before, instance, access !== null),
       target: { kind: 'instance', id: before.id },
       service: name.service,
-      details: { label: before.label, newLabel: instance.label, isActive: instance.isActive },
+      details: {
+        label: before.label,
+        newLabel: instance.label,
+        isActive: instance.isActive,
+        ...(access === null ? {} : toAccessDetails(access)),
+      },
     });
-    return toInstanceView(instance, parts.now());
+    return toInstanceView(parts, instance);
   });
 }
 
@@ -110,8 +122,8 @@ export async function disconnectInstance(
   await revoke();
 }
 
-function toAction(before: Instance, after: Instance): string {
+function toAction(before: Instance, after: Instance, isOfAccess: boolean): string {
   if (before.isActive && !after.isActive) return 'instance.paused';
   if (!before.isActive && after.isActive) return 'instance.resumed';
-  return 'instance.renamed';
+  return isOfAccess ? 'instance.access_changed' : 'instance.renamed';
 }

@@ -2,8 +2,16 @@
  * A user's instances: connecting, showing, changing and ending them. Everything is the caller's own: rows of others are
  * out of sight of each transaction, so that a foreign instance is one that does not exist (A03).
  */
+import type { AccessKey } from '../../stores/accessKeysStore.js';
 import type { Actor } from '../changeAudit.js';
 import type { GivenCredential } from '../credentialInput.js';
+import {
+  createInstanceKey,
+  listInstanceKeys,
+  revokeInstanceKey,
+  type NewAccessKey,
+  type WantedAccessKey,
+} from './accessKeys.js';
 import { authenticateInstance, type Authenticated } from './authenticateInstance.js';
 import { changeInstance, disconnectInstance, rotateInstance, type InstanceChange } from './changeInstance.js';
 import {
@@ -35,6 +43,9 @@ export interface InstanceManager {
   ): Promise<InstanceView & RevealedUrl>;
   change(actor: Actor, name: InstanceName, change: InstanceChange): Promise<InstanceView>;
   disconnect(actor: Actor, name: InstanceName): Promise<void>;
+  createKey(actor: Actor, name: InstanceName, wanted: WantedAccessKey): Promise<NewAccessKey>;
+  listKeys(actor: Actor, name: InstanceName): Promise<readonly AccessKey[]>;
+  revokeKey(actor: Actor, name: InstanceName, keyId: string): Promise<void>;
   probe(actor: Actor, name: InstanceName): Promise<ProbedInstance>;
   getOverrides(actor: Actor, name: InstanceName): Promise<OverridesView>;
   putOverrides(
@@ -58,6 +69,9 @@ export function createInstanceManager(parts: InstanceParts): InstanceManager {
     rotate: (actor, name, options) => rotateInstance(parts, actor, name, options),
     change: (actor, name, change) => changeInstance(parts, actor, name, change),
     disconnect: (actor, name) => disconnectInstance(parts, actor, name),
+    createKey: (actor, name, wanted) => createInstanceKey(parts, actor, name, wanted),
+    listKeys: (actor, name) => listInstanceKeys(parts, actor, name),
+    revokeKey: (actor, name, keyId) => revokeInstanceKey(parts, actor, name, keyId),
     probe: (actor, name) => probeInstance(parts, actor, name),
     getOverrides: (actor, name) => getOverrides(parts, actor, name),
     putOverrides: (actor, name, values) => putOverrides(parts, actor, name, values),

@@ -7,6 +7,7 @@ import type { Queryable } from '../../database/queryable.js';
 import { withUser } from '../../database/withUser.js';
 import { findInstance, type Instance } from '../../stores/instancesStore.js';
 import { findServiceSettings } from '../../stores/serviceSettingsStore.js';
+import { stricterMode, toMinimumMode, type UsableAccessMode } from '../accessModes.js';
 import type { Actor } from '../changeAudit.js';
 import type { ChangeNotices } from '../changeNotices.js';
 import type { CredentialVault } from '../credentialVault.js';
@@ -22,6 +23,8 @@ export interface InstanceParts {
   readonly probes: ProbeClient;
   readonly notices: Pick<ChangeNotices, 'tell'>;
   readonly publicUrl: URL;
+  /** What an admin holds every instance of the installation to. */
+  readonly accessModeMinimum: UsableAccessMode;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
 }
@@ -147,6 +150,35 @@ export async function requireShared(
 /** Whether calls need a credential that an admin shares. */
 export function usesShared({ credentials }: Pick<ServiceDefinition, 'credentials'>): boolean {
   return credentials.scope === 'shared' && credentials.methods.some(({ type }) => type !== 'none');
+}
+
+/** What instances of this service need at least, whatever their own mode. */
+export function minimumModeOf(
+  { registry, accessModeMinimum }: Pick<InstanceParts, 'registry' | 'accessModeMinimum'>,
+  service: string,
+): UsableAccessMode {
+  const definition = registry.find(service);
+  return definition === null
+    ? stricterMode(accessModeMinimum, 'url')
+    : toMinimumMode({ accessModeMinimum }, definition);
+}
+
+/** @throws AppError CONFLICT for one that answers nobody, whose credential the service's process would not check. */
+export function requireServed(instance: Instance, now: number): void {
+  if (!instance.isActive) {
+    throw new AppError('CONFLICT', `instance ${instance.id} is paused`, {
+      publicDetail: 'The instance is paused; resume it first.',
+    });
+  }
+  if (hasEnded(instance, now)) {
+    throw new AppError('CONFLICT', `instance ${instance.id} has ended`, {
+      publicDetail: 'The instance has ended; extend it first.',
+    });
+  }
+}
+
+export function hasEnded({ expiresAt }: Pick<Instance, 'expiresAt'>, now: number): boolean {
+  return expiresAt !== null && expiresAt.getTime() <= now;
 }
 
 /** Somebody, mostly the same person in another window, changed the instance between two steps of ours. */

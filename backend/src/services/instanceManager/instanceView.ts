@@ -2,7 +2,9 @@
  * How an instance is shown to its owner. Its id is the uuid; the instance id and URL, which are its key, are only there
  * when this very answer may reveal them.
  */
-import type { Instance, InstanceState } from '../../stores/instancesStore.js';
+import type { AccessMode, Instance, InstanceState } from '../../stores/instancesStore.js';
+import { stricterMode } from '../accessModes.js';
+import { hasEnded, minimumModeOf, type InstanceParts } from './instanceParts.js';
 
 export interface InstanceView {
   /** The uuid: names the instance everywhere but in the URL. */
@@ -10,13 +12,17 @@ export interface InstanceView {
   readonly serviceType: string;
   readonly label: string;
   readonly isActive: boolean;
-  readonly state: InstanceState;
+  readonly state: InstanceState | 'expired';
   readonly stateCause: string | null;
   /** The one thing to do next, or null when all is well. */
   readonly nextAction: string | null;
   /** Who the service says the credential belongs to. */
   readonly identity: string | null;
   readonly credentialMethod: string | null;
+  /** What a caller needs, the admin's minimum included. */
+  readonly accessMode: AccessMode;
+  /** Blocks of addresses that it may be used from; empty: from anywhere. */
+  readonly allowedCidrs: readonly string[];
   readonly createdAt: string;
   readonly updatedAt: string;
   readonly lastUsedAt: string | null;
@@ -39,19 +45,27 @@ export type UrlPart =
 
 export type ShownInstance = InstanceView & UrlPart;
 
-export function toInstanceView(instance: Instance, now: number): InstanceView {
-  const { previousExpiresAt } = instance;
+export function toInstanceView(
+  parts: Pick<InstanceParts, 'registry' | 'accessModeMinimum' | 'now'>,
+  instance: Instance,
+): InstanceView {
+  const now = parts.now();
+  const { previousExpiresAt, accessMode } = instance;
+  const isEnded = hasEnded(instance, now);
   const graceIsOn = previousExpiresAt !== null && previousExpiresAt.getTime() > now;
   return {
     id: instance.id,
     serviceType: instance.service,
     label: instance.label,
     isActive: instance.isActive,
-    state: instance.state,
+    state: isEnded ? 'expired' : instance.state,
     stateCause: instance.stateCause,
-    nextAction: toNextAction(instance),
+    nextAction: isEnded ? 'Extend it, or delete it.' : toNextAction(instance),
     identity: instance.identityLabel,
     credentialMethod: instance.credentialMethod,
+    accessMode:
+      accessMode === 'oauth' ? accessMode : stricterMode(accessMode, minimumModeOf(parts, instance.service)),
+    allowedCidrs: instance.allowedCidrs,
     createdAt: instance.createdAt.toISOString(),
     updatedAt: instance.updatedAt.toISOString(),
     lastUsedAt: toText(instance.lastUsedAt),

@@ -10,6 +10,7 @@ import {
   asSelf,
   getEnabledService,
   noInstance,
+  requireServed,
   requireShared,
   type InstanceName,
   type InstanceParts,
@@ -23,7 +24,7 @@ export interface ProbedInstance {
   readonly view: InstanceView;
 }
 
-/** @throws AppError NOT_FOUND, CREDENTIAL_MISSING, CONFLICT while paused, SERVICE_UNAVAILABLE. */
+/** @throws AppError NOT_FOUND, CREDENTIAL_MISSING, CONFLICT while paused or past its end, SERVICE_UNAVAILABLE. */
 export async function probeInstance(
   parts: InstanceParts,
   actor: Actor,
@@ -35,11 +36,7 @@ export async function probeInstance(
     return findInstance(db, { userId: actor.userId, ...name });
   });
   if (instance === null) throw noInstance(parts, name);
-  if (!instance.isActive) {
-    throw new AppError('CONFLICT', `instance ${instance.id} is paused`, {
-      publicDetail: 'The instance is paused; resume it to test it.',
-    });
-  }
+  requireServed(instance, parts.now());
   const { credentialMethod: methodId, credentialRevision } = instance;
   if (methodId === null || credentialRevision === null) {
     const setup = toSetupInstructions(definition, parts.publicUrl);
@@ -66,7 +63,7 @@ export async function probeInstance(
       details: { label: name.label, result: answer.outcome },
     });
     const now = (await findInstanceById(db, instance)) ?? instance;
-    return { outcome: answer.outcome, reason: reasonOf(answer), view: toInstanceView(now, parts.now()) };
+    return { outcome: answer.outcome, reason: reasonOf(answer), view: toInstanceView(parts, now) };
   });
 }
 

@@ -94,7 +94,7 @@ async function showWith(
     const all: ShownInstance[] = [];
     for (const instance of instances) {
       const url = isRecent ? await openOrSayWhy(parts, db, instance) : hidden;
-      all.push({ ...toInstanceView(instance, now), ...url });
+      all.push({ ...toInstanceView(parts, instance), ...url });
     }
     if (!parts.reveals.isTold(actor.via, idsOfRevealed(all))) await recordListing(db, actor, all);
     return all;

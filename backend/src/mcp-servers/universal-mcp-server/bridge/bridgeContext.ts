@@ -45,6 +45,8 @@ export interface BridgeContext {
 export interface RequestOrigin {
   readonly requestId: string;
   readonly clientAddress: string | undefined;
+  /** `key:<uuid>` or `session:<uuid>` where the caller had to prove who it is; null where the URL is enough. */
+  readonly via: string | null;
   /** When the request arrived, in ms of the monotonic clock. */
   readonly arrivedAt: number;
 }

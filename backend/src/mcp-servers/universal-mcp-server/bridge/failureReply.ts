@@ -1,7 +1,7 @@
 /**
  * How a failed call is told to an MCP client. What is about access or about us is an HTTP status with a time to wait;
- * what the upstream did is a JSON-RPC error in a 200, for many clients read no body beside another status; nothing is
- * ever 401, for clients would start OAuth (12.15).
+ * what the upstream did is a JSON-RPC error in a 200, for many clients read no body beside another status. Nothing about a
+ * credential of the service is ever 401, for clients would start OAuth (12.15); a missing access key is (decision 0014).
  */
 import { toAppError } from '../../../errors/appError.js';
 import type { ErrorCode } from '../../../errors/errorCodes.js';
@@ -29,6 +29,9 @@ const toldByStatus: ReadonlySet<ErrorCode> = new Set([
   'INVALID_ENVELOPE',
   'CONFLICT',
   'UNAUTHENTICATED',
+  'BEARER_TOKEN_REQUIRED',
+  'BEARER_TOKEN_INVALID',
+  'ACCESS_DENIED',
   'PAYLOAD_TOO_LARGE',
   'UNSUPPORTED_MEDIA_TYPE',
   'NOT_ACCEPTABLE',

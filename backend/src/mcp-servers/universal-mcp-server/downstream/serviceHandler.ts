@@ -9,6 +9,7 @@ import type { InstanceResolver, SealedInstance } from '../../../services/instanc
 import type { BridgeContext, RequestOrigin } from '../bridge/bridgeContext.js';
 import { toFailureReply } from '../bridge/failureReply.js';
 import { sendJson } from './httpReply.js';
+import { isRefusal, setChallenge, type AccessGate } from './accessGate.js';
 import { parseServicePath, type ServicePath } from './instancePath.js';
 import type { AnswerMcp } from './mcpEndpoint.js';
 import { answerNotFound } from './notFound.js';
@@ -17,13 +18,14 @@ import type { AnswerInternal } from './probeEndpoint.js';
 import type { RequestTurns } from './requestTurns.js';
 import type { AnswerRest } from './restRoute.js';
 import type { AnswerSse } from './sseTransport.js';
-import type { Attempt, StrangerLimits } from './strangerLimits.js';
+import type { StrangerLimits } from './strangerLimits.js';
 
 export interface ServiceHandlerOptions {
   readonly ctx: BridgeContext;
   readonly resolver: Pick<InstanceResolver, 'resolve'>;
   readonly guard: HostGuard;
   readonly strangers: StrangerLimits;
+  readonly gate: AccessGate;
   readonly turns: RequestTurns;
   readonly clientAddress: (request: IncomingMessage) => string | null;
   /** Origins whose pages may read the answers. */
@@ -40,7 +42,7 @@ export interface ServiceHandlerOptions {
 type InstancePath = Extract<ServicePath, { kind: 'instance' }>;
 
 export function createServiceHandler(options: ServiceHandlerOptions): RequestListener {
-  const { ctx, resolver, guard, strangers, answerRest } = options;
+  const { ctx, resolver, guard, strangers, gate, answerRest } = options;
   const { name: service } = ctx.definition;
 
   const handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
@@ -68,7 +70,7 @@ export function createServiceHandler(options: ServiceHandlerOptions): RequestLis
     if (request.method === 'OPTIONS') return answerPreflight(response);
     const address = options.clientAddress(request) ?? undefined;
     const arrivedAt = performance.now();
-    const origin: RequestOrigin = { requestId: ctx.newId(), clientAddress: address, arrivedAt };
+    let origin: RequestOrigin = { requestId: ctx.newId(), clientAddress: address, via: null, arrivedAt };
     const isRest = answerRest !== null && isRestPath(path);
     const attempt = strangers.mayTry(address ?? '', path.instanceId);
     if (attempt === 'refused') {
@@ -78,16 +80,27 @@ export function createServiceHandler(options: ServiceHandlerOptions): RequestLis
       });
       return isRest ? sendProblem(response, tooMany) : sendFailure(response, tooMany, ctx.log);
     }
-    const instance = path.service === service ? await find(path, response, isRest) : null;
-    if (instance === undefined) return strangers.noteUnanswered(address ?? '', attempt);
-    if (instance === null || !(isRest || isTransportPath(path))) {
-      if (instance === null) refuse(origin, isRest, attempt);
-      else strangers.noteUnanswered(address ?? '', attempt);
+    const found = path.service === service ? await find(path, address, response, isRest) : nothing;
+    if (found === null) return strangers.noteUnanswered(address ?? '', attempt);
+    const { instance } = found;
+    if (instance === null || !found.isInside || !(isRest || isTransportPath(path))) {
+      if (instance === null || !found.isInside) {
+        strangers.noteUnknown(address ?? '', attempt);
+        refuse(origin, instance, isRest, new AppError('INVALID_INSTANCE', 'no such instance'));
+      } else strangers.noteUnanswered(address ?? '', attempt);
       return isRest
         ? sendProblem(response, new AppError('INVALID_INSTANCE', 'no such instance'))
         : answerNotFound(response);
     }
     strangers.noteKnown(address ?? '', path.instanceId, attempt);
+    if (!gate.isOpen(instance)) {
+      try {
+        const { via } = await gate.admit(instance, address, request, response);
+        origin = { ...origin, via };
+      } catch (error) {
+        return turnAway(origin, instance, isRest, toAppError(error), response);
+      }
+    }
     const turn = takeTurn(instance, arrivedAt, response, isRest);
     if (turn === 'refused') return;
     if (turn !== null) {
@@ -110,22 +123,25 @@ export function createServiceHandler(options: ServiceHandlerOptions): RequestLis
     return await answerRest({ instance, origin, segments: path.tail, query: path.query }, response);
   };
 
-  /** The instance; null when there is none; undefined when it cannot be told and the caller was answered. */
+  /** What is there; null when it cannot be told and the caller was answered. */
   const find = async (
     { instanceId }: InstancePath,
+    address: string | undefined,
     response: ServerResponse,
     isRest: boolean,
-  ): Promise<SealedInstance | null | undefined> => {
-    const resolution = await resolver.resolve(instanceId, service);
+  ): Promise<Found | null> => {
+    const resolution = await resolver.resolve(instanceId, service, address);
     switch (resolution.kind) {
       case 'found':
-        return resolution.instance;
+        return { instance: resolution.instance, isInside: true };
+      case 'outside':
+        return { instance: resolution.instance, isInside: false };
       case 'unknown':
-        return null;
+        return nothing;
       case 'unavailable':
         if (isRest) sendProblem(response, resolution.error);
         else sendFailure(response, resolution.error, ctx.log);
-        return undefined;
+        return null;
     }
   };
 
@@ -146,20 +162,38 @@ export function createServiceHandler(options: ServiceHandlerOptions): RequestLis
     }
   };
 
-  const refuse = (origin: RequestOrigin, isRest: boolean, attempt: Attempt): void => {
-    const { clientAddress: address } = origin;
-    strangers.noteUnknown(address ?? '', attempt);
+  /** Answers somebody who knows the URL and may not use it all the same. */
+  const turnAway = (
+    origin: RequestOrigin,
+    instance: SealedInstance,
+    isRest: boolean,
+    refusal: AppError,
+    response: ServerResponse,
+  ): void => {
+    if (isRefusal(refusal)) refuse(origin, instance, isRest, refusal);
+    if (refusal.code === 'RATE_LIMIT_EXCEEDED') ctx.metrics.rateLimited('bearer-token').inc();
+    setChallenge(response, refusal);
+    if (isRest) sendProblem(response, refusal);
+    else sendFailure(response, refusal, ctx.log);
+  };
+
+  const refuse = (
+    { requestId, clientAddress: address }: RequestOrigin,
+    instance: SealedInstance | null,
+    isRest: boolean,
+    { code, form }: AppError,
+  ): void => {
     ctx.metrics.authFailures.inc();
     ctx.spool.refusal(
       {
         callId: ctx.newId(),
-        instanceId: null,
-        userId: null,
+        instanceId: instance?.id ?? null,
+        userId: instance?.userId ?? null,
         method: isRest ? 'rest' : 'unknown',
-        requestId: origin.requestId,
+        requestId,
         ...(address === undefined ? {} : { clientAddress: address }),
       },
-      { httpStatus: isRest ? 401 : 404, errorCode: 'INVALID_INSTANCE' },
+      { httpStatus: code === 'INVALID_INSTANCE' && !isRest ? 404 : form.status, errorCode: code },
     );
   };
 
@@ -171,6 +205,14 @@ export function createServiceHandler(options: ServiceHandlerOptions): RequestLis
     });
   };
 }
+
+/** `isInside`: asked for from where it may be used. */
+interface Found {
+  readonly instance: SealedInstance | null;
+  readonly isInside: boolean;
+}
+
+const nothing: Found = { instance: null, isInside: false };
 
 function sendFailure(response: ServerResponse, error: unknown, log: BridgeContext['log']): void {
   const failure = toFailureReply(error, null, log);
@@ -197,7 +239,7 @@ function allowOrigin(
   const { origin } = headers;
   if (origin === undefined || !origins.includes(origin)) return;
   response.setHeader('access-control-allow-origin', origin);
-  response.setHeader('access-control-expose-headers', 'Mcp-Session-Id, Retry-After');
+  response.setHeader('access-control-expose-headers', 'Mcp-Session-Id, Retry-After, WWW-Authenticate');
   response.setHeader('vary', 'Origin');
 }
 
@@ -205,7 +247,7 @@ function answerPreflight(response: ServerResponse): void {
   response.writeHead(204, {
     'access-control-allow-methods': 'GET, POST, DELETE',
     'access-control-allow-headers':
-      'Accept, Content-Type, Mcp-Session-Id, MCP-Protocol-Version, Mcp-Method, Mcp-Name, Last-Event-ID',
+      'Accept, Authorization, Content-Type, Mcp-Session-Id, MCP-Protocol-Version, Mcp-Method, Mcp-Name, Last-Event-ID',
     'access-control-max-age': '600',
   });
   response.end();

@@ -26,6 +26,8 @@ export interface SseTransportOptions {
 
 interface SseConnection {
   readonly instanceId: string;
+  /** What the stream was opened with: its messages come with the same, so that it ends with what they may do. */
+  readonly via: string | null;
   readonly stream: ReplyStream;
   /** The session's id once `initialize` was answered. */
   sessionId: string | undefined;
@@ -63,7 +65,12 @@ export function createSseTransport(options: SseTransportOptions): {
     }
     const name = randomBytes(18).toString('base64url');
     const stream = openEventStream({ response, onStream });
-    const connection: SseConnection = { instanceId: from.instance.id, stream, sessionId: undefined };
+    const connection: SseConnection = {
+      instanceId: from.instance.id,
+      via: from.origin.via,
+      stream,
+      sessionId: undefined,
+    };
     connections.set(name, connection);
     stream.signal.addEventListener(
       'abort',
@@ -95,7 +102,7 @@ export function createSseTransport(options: SseTransportOptions): {
       throw new AppError('METHOD_NOT_ALLOWED', 'messages of the old transport are posted');
     }
     const connection = connections.get(new URLSearchParams(from.query).get('sessionId') ?? '');
-    if (connection?.instanceId !== from.instance.id) {
+    if (connection?.instanceId !== from.instance.id || connection.via !== from.origin.via) {
       throw new AppError('SESSION_NOT_FOUND', 'the stream of this message is not open');
     }
     const body = await readJsonBody(request, ctx.definition.limits.maxRequestBytes);

@@ -95,7 +95,12 @@ export function createPassedSessions(
   const onExpiry = (session: PassedSession): void => {
     expired.set(session.uuid, true);
     session.close();
-    const origin = { requestId: ctx.newId(), clientAddress: undefined, arrivedAt: performance.now() };
+    const origin = {
+      requestId: ctx.newId(),
+      clientAddress: undefined,
+      via: null,
+      arrivedAt: performance.now(),
+    };
     void endUpstream(session, origin);
   };
 
