@@ -75,17 +75,18 @@ end $$;
 
 ALTER FUNCTION portolan.accept_invite(p_digest bytea, p_id uuid, p_email text, p_display_name text, p_password_hash text) OWNER TO portolan_owner;
 
-CREATE FUNCTION portolan.add_audit_checkpoint(p_number bigint, p_issued_at timestamp with time zone, p_statement text, p_shards jsonb) RETURNS void
+CREATE FUNCTION portolan.add_audit_checkpoint(p_number bigint, p_issued_at timestamp with time zone, p_is_whole boolean, p_statement text, p_shards jsonb) RETURNS void
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'portolan', 'pg_temp'
     AS $$
-  insert into audit_checkpoints (number, issued_at, statement) values (p_number, p_issued_at, p_statement);
+  insert into audit_checkpoints (number, issued_at, is_whole, statement)
+  values (p_number, p_issued_at, p_is_whole, p_statement);
   update audit_shards s set checkpoint_seq = greatest(s.checkpoint_seq, (r.value ->> 2)::bigint)
   from jsonb_array_elements(p_shards) r
   where s.audit = r.value ->> 0 and s.shard = r.value ->> 1;
 $$;
 
-ALTER FUNCTION portolan.add_audit_checkpoint(p_number bigint, p_issued_at timestamp with time zone, p_statement text, p_shards jsonb) OWNER TO portolan_owner;
+ALTER FUNCTION portolan.add_audit_checkpoint(p_number bigint, p_issued_at timestamp with time zone, p_is_whole boolean, p_statement text, p_shards jsonb) OWNER TO portolan_owner;
 
 CREATE FUNCTION portolan.app_scope() RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -1540,6 +1541,7 @@ ALTER TABLE portolan.audit_calls_default OWNER TO portolan_owner;
 CREATE TABLE portolan.audit_checkpoints (
     number bigint NOT NULL,
     issued_at timestamp with time zone NOT NULL,
+    is_whole boolean NOT NULL,
     statement text NOT NULL
 );
 
@@ -2753,8 +2755,8 @@ GRANT USAGE ON SCHEMA portolan TO portolan_jobs;
 REVOKE ALL ON FUNCTION portolan.accept_invite(p_digest bytea, p_id uuid, p_email text, p_display_name text, p_password_hash text) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.accept_invite(p_digest bytea, p_id uuid, p_email text, p_display_name text, p_password_hash text) TO portolan_api;
 
-REVOKE ALL ON FUNCTION portolan.add_audit_checkpoint(p_number bigint, p_issued_at timestamp with time zone, p_statement text, p_shards jsonb) FROM PUBLIC;
-GRANT ALL ON FUNCTION portolan.add_audit_checkpoint(p_number bigint, p_issued_at timestamp with time zone, p_statement text, p_shards jsonb) TO portolan_jobs;
+REVOKE ALL ON FUNCTION portolan.add_audit_checkpoint(p_number bigint, p_issued_at timestamp with time zone, p_is_whole boolean, p_statement text, p_shards jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.add_audit_checkpoint(p_number bigint, p_issued_at timestamp with time zone, p_is_whole boolean, p_statement text, p_shards jsonb) TO portolan_jobs;
 
 REVOKE ALL ON FUNCTION portolan.app_scope() FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.app_scope() TO portolan_api;

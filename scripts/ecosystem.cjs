@@ -24,6 +24,7 @@ const settings = [
   'ALLOWED_HOSTS',
   'ALLOWED_ORIGINS',
   'API_HOST',
+  'AUDIT_RETENTION_DAYS',
   'FRONT_HOST',
   'FRONT_PORT',
   'KEYRING_FILE',

@@ -55,6 +55,8 @@ grant select on audit_shards to portolan_api, portolan_jobs;
 create table audit_checkpoints (
   number bigint primary key,
   issued_at timestamptz not null,
+  -- It names all shards and not only those that moved, so that those before it can be forgotten.
+  is_whole boolean not null,
   statement text not null
 );
 comment on table audit_checkpoints is 'Signed statements (JWS) of how far the shards had come; the state directory holds them too.';
@@ -173,10 +175,13 @@ begin
 end $$;
 
 -- Adds a statement and notes how far it speaks. `p_shards`: [[audit, shard, seq]].
-create function add_audit_checkpoint(p_number bigint, p_issued_at timestamptz, p_statement text, p_shards jsonb)
+create function add_audit_checkpoint(
+  p_number bigint, p_issued_at timestamptz, p_is_whole boolean, p_statement text, p_shards jsonb
+)
 returns void
 language sql security definer set search_path = portolan, pg_temp as $$
-  insert into audit_checkpoints (number, issued_at, statement) values (p_number, p_issued_at, p_statement);
+  insert into audit_checkpoints (number, issued_at, is_whole, statement)
+  values (p_number, p_issued_at, p_is_whole, p_statement);
   update audit_shards s set checkpoint_seq = greatest(s.checkpoint_seq, (r.value ->> 2)::bigint)
   from jsonb_array_elements(p_shards) r
   where s.audit = r.value ->> 0 and s.shard = r.value ->> 1;
@@ -243,7 +248,7 @@ begin
 end $$;
 
 grant execute on function lock_audit_chain(), unsealed_audit_events(integer),
-  seal_audit_events(text, bigint, jsonb, bytea), add_audit_checkpoint(bigint, timestamptz, text, jsonb),
+  seal_audit_events(text, bigint, jsonb, bytea), add_audit_checkpoint(bigint, timestamptz, boolean, text, jsonb),
   count_unchained_audit(), stray_audit_days(), expired_audit_partitions(date),
   forget_audit_checkpoints(bigint, timestamptz)
   to portolan_jobs;

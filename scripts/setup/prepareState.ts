@@ -2,7 +2,7 @@
  * Brings a state directory to what the programs need: directories, keys, database, vault, packages and the document of
  * our own API. Run again it changes nothing; of parallel runs each step happens once.
  */
-import { mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Config } from '../../backend/src/config/config.js';
 import { prepareDatabase } from '../../backend/src/database/prepare.js';
@@ -37,7 +37,12 @@ export async function prepareState(config: Config, options: PrepareStateOptions)
 
 async function prepareInTurn(config: Config, options: PrepareStateOptions): Promise<PreparedState> {
   const { paths } = config;
-  const secretDirectories = [paths.spoolDir, paths.childUidsDir, dirname(paths.databaseUrl('api'))];
+  const secretDirectories = [
+    paths.spoolDir,
+    paths.childUidsDir,
+    paths.auditCheckpointsDir,
+    dirname(paths.databaseUrl('api')),
+  ];
   for (const directory of [...secretDirectories, join(paths.stateDir, 'logs')])
     ensureDirectory(directory, 0o700);
   // A child with a uid of its own passes through to its directory; it cannot list the others.
@@ -64,10 +69,19 @@ function makeKeyFiles(paths: Config['paths'], { newId, randomBytes }: PrepareSta
   makeFileOnce(paths.metricsToken, 0o400, () => `${randomBytes(32).toString('base64url')}\n`);
   makeFileOnce(paths.jwtKeys, 0o400, () => newJwtKeysFiles(newId).privateText);
   replaceFile(paths.jwtPublicKeys, 0o400, toPublicKeys(readFileSync(paths.jwtKeys, 'utf8')));
+  makeFileOnce(paths.auditKeys, 0o400, () => newJwtKeysFiles(newId, 'audit').privateText);
+  const signed = existsSync(paths.auditPublicKeys) ? readFileSync(paths.auditPublicKeys, 'utf8') : null;
+  replaceFile(paths.auditPublicKeys, 0o444, toPublicKeys(readFileSync(paths.auditKeys, 'utf8'), signed));
 }
 
-/** The same keys without what only the main API may know. */
-function toPublicKeys(privateText: string): string {
+/**
+ * The same keys without what only the main API may know, and those of `former` that are no longer among them: what
+ * they signed is verified for as long as it is kept.
+ */
+function toPublicKeys(privateText: string, former: string | null = null): string {
   const { keys } = JSON.parse(privateText) as { keys: Record<string, unknown>[] };
-  return `${JSON.stringify({ keys: keys.map(({ d: _private, state: _use, ...shown }) => shown) }, null, 2)}\n`;
+  const shown = keys.map(({ d: _private, state: _use, ...key }) => key);
+  const known = former === null ? [] : (JSON.parse(former) as { keys: Record<string, unknown>[] }).keys;
+  const kept = known.filter(({ kid }) => shown.every((key) => key['kid'] !== kid));
+  return `${JSON.stringify({ keys: [...shown, ...kept] }, null, 2)}\n`;
 }

@@ -10,6 +10,7 @@ import { addJobs } from '../../backend/src/main-api/jobs.js';
 import { createFirstAdminSetup } from '../../backend/src/services/firstAdmin.js';
 import { createPasswords } from '../../backend/src/services/passwords.js';
 import { createSetupCode } from '../../backend/src/services/setupCode.js';
+import { createLogger } from '../../backend/src/telemetry/logger.js';
 import { createMainApiMetrics } from '../../backend/src/telemetry/metrics.js';
 import { waitUntil } from '../support/eventually.js';
 import { openInstallation, type Installation } from '../support/installation.js';
@@ -38,6 +39,7 @@ function startJobs(
     ctx: {
       config,
       pool: site.api,
+      log: createLogger({ level: 'silent', program: 'main-api' }),
       metrics: createMainApiMetrics(),
       now,
       firstAdmin: createFirstAdminSetup({

@@ -34,6 +34,8 @@ export interface Config {
   readonly monitorIntervalMs: number;
   /** Start no child of a stdio service where children cannot be kept apart. */
   readonly requireIsolation: boolean;
+  /** Whole days of the audits that are kept beside today. */
+  readonly auditRetentionDays: number;
   /** `DATABASE_URL`: an owner's connection to a PostgreSQL that somebody else runs; null means the embedded one. */
   readonly externalDatabaseUrl: string | null;
   /** The file that holds the connection string of a role (`DATABASE_URL_FILE` overrides it for one program). */
@@ -121,6 +123,7 @@ export function loadConfig(env: Env, projectRoot: string): Config {
     trustProxy: list('TRUST_PROXY'),
     logLevel: choice('LOG_LEVEL', logLevels, 'info'),
     metricsOpen,
+    auditRetentionDays: integer('AUDIT_RETENTION_DAYS', 30, 1, 3_650),
     monitorIntervalMs: integer('MONITOR_INTERVAL_MS', 30_000, 100, 3_600_000),
     requireIsolation,
     externalDatabaseUrl: env.DATABASE_URL ?? null,

@@ -7,6 +7,7 @@ export const envNames = [
   'ALLOWED_HOSTS',
   'ALLOWED_ORIGINS',
   'API_HOST',
+  'AUDIT_RETENTION_DAYS',
   'DATABASE_URL',
   'DATABASE_URL_FILE',
   'FRONT_HOST',

@@ -12,6 +12,12 @@ export interface StatePaths {
   readonly jwtKeys: string;
   /** JWK set of the same keys, public halves only; service processes verify with it. */
   readonly jwtPublicKeys: string;
+  /** Private ES256 key that the main API signs the audit's checkpoints with, 0400. */
+  readonly auditKeys: string;
+  /** JWK set of the keys that checkpoints are verified with, former ones too. A copy belongs elsewhere. */
+  readonly auditPublicKeys: string;
+  /** The signed checkpoints once more, a file a day, so that a database that lost its last ones is found out. */
+  readonly auditCheckpointsDir: string;
   /** One connection string per database role, 0400 each. */
   readonly databaseUrl: (role: DatabaseRole) => string;
   /** 32 bytes, base64: the front signs the client's address for the inner hop with it. */
@@ -43,6 +49,9 @@ export function toStatePaths(stateDir: string, keyRing = join(stateDir, 'keyring
     keyRing,
     jwtKeys: at('jwt-keys.json'),
     jwtPublicKeys: at('jwt-public.json'),
+    auditKeys: at('audit-keys.json'),
+    auditPublicKeys: at('audit-public.json'),
+    auditCheckpointsDir: at('audit-checkpoints'),
     databaseUrl: (role) => at('database-urls', role),
     frontKey: at('front-key'),
     metricsToken: at('metrics-token'),

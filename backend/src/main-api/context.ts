@@ -6,6 +6,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import type { ServiceRegistry } from '../catalog/serviceRegistry.js';
 import type { Config } from '../config/config.js';
 import type { DatabasePool } from '../database/pool.js';
+import { createAuditReader, type AuditReader } from '../services/audit/auditReader.js';
 import { createAccessTokens } from '../services/accessTokens.js';
 import { createApiKeys, type ApiKeys } from '../services/apiKeys.js';
 import { createCatalogReader, type CatalogReader } from '../services/catalogReader.js';
@@ -67,6 +68,7 @@ export interface AppContext extends AsyncDisposable {
   readonly sharedCredentials: SharedCredentials;
   readonly signIns: SignIns;
   readonly catalogReader: CatalogReader;
+  readonly auditReader: AuditReader;
   readonly readiness: Readiness;
 }
 
@@ -146,6 +148,7 @@ export function createContext(resources: Resources): AppContext {
         now,
       }),
     }),
+    auditReader: createAuditReader({ pool }),
     readiness: createReadiness({ db: pool, vault, projectRoot: config.projectRoot, isDraining }),
     async [Symbol.asyncDispose]() {
       sessionChecks[Symbol.dispose]();

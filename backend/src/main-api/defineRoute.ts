@@ -20,6 +20,8 @@ export interface RouteResponse {
   readonly schema?: z.ZodType;
   /** JSON unless said otherwise; other types take a string. */
   readonly contentType?: string;
+  /** The body is text that is made while it is sent; a fault in the midst of it cuts the connection. */
+  readonly isStream?: true;
 }
 
 type Responses = Readonly<Record<number, RouteResponse>>;
@@ -27,9 +29,11 @@ type Parsed<S> = S extends z.ZodType ? z.output<S> : undefined;
 
 /** A status that the route declares, with the body that it declares for that status. */
 export type RouteAnswer<R extends Responses> = {
-  [S in keyof R & number]: R[S] extends { readonly schema: infer Schema extends z.ZodType }
-    ? { readonly status: S; readonly body: z.input<Schema>; readonly headers?: AnswerHeaders }
-    : { readonly status: S; readonly body?: undefined; readonly headers?: AnswerHeaders };
+  [S in keyof R & number]: R[S] extends { readonly isStream: true }
+    ? { readonly status: S; readonly body: AsyncIterable<string>; readonly headers?: AnswerHeaders }
+    : R[S] extends { readonly schema: infer Schema extends z.ZodType }
+      ? { readonly status: S; readonly body: z.input<Schema>; readonly headers?: AnswerHeaders }
+      : { readonly status: S; readonly body?: undefined; readonly headers?: AnswerHeaders };
 }[keyof R & number];
 
 type AnswerHeaders = Readonly<Record<string, string>>;

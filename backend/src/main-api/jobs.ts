@@ -2,23 +2,26 @@
 import { existsSync } from 'node:fs';
 import { readSecretFile } from '../config/secrets.js';
 import { createPool, type DatabasePool } from '../database/pool.js';
+import type { AuditMac } from '../database/queryable.js';
 import { withUser } from '../database/withUser.js';
 import { removeInstanceData } from '../jobs/removeInstanceData.js';
 import type { Job, Scheduler } from '../jobs/scheduler.js';
 import { sweepStagedCredentials } from '../jobs/sweepStagedCredentials.js';
 import type { VaultGate } from '../services/vaultKeys.js';
-import { ensureAuditPartitions } from '../stores/auditStore.js';
 import { countInstancesByState } from '../stores/instancesStore.js';
 import { countByKek } from '../stores/keysStore.js';
 import { purgeExpired } from '../stores/retentionStore.js';
+import { eventMac } from '../vault/auditMacs.js';
+import { toAuditJobs } from './auditJobs.js';
 import type { AppContext } from './context.js';
 
 const hourMs = 60 * 60_000;
-const partitionDaysAhead = 7;
+/** For what reads whole partitions. */
+const patientMs = 15 * 60_000;
 type InstanceCount = Awaited<ReturnType<typeof countInstancesByState>>[number];
 
 export interface JobsParts {
-  readonly ctx: Pick<AppContext, 'config' | 'pool' | 'firstAdmin' | 'metrics' | 'now'>;
+  readonly ctx: Pick<AppContext, 'config' | 'pool' | 'firstAdmin' | 'metrics' | 'now' | 'log'>;
   readonly vault: VaultGate;
 }
 
@@ -30,39 +33,36 @@ export function addJobs(scheduler: Scheduler, { ctx, vault }: JobsParts): () => 
   scheduler.add(sweepStagedCredentials({ pool: ctx.pool }));
   const { instanceDataDir } = ctx.config.paths;
   scheduler.add(removeInstanceData({ pool: ctx.pool, instanceDataDir }));
-  const pool = openJobsPool(ctx.config.paths.databaseUrl('jobs'));
+  const urlFile = ctx.config.paths.databaseUrl('jobs');
+  const auditMac = (text: string): Buffer => eventMac(vault.keys().system.audit, text);
+  const pool = openJobsPool(urlFile, auditMac);
   if (pool === null) return async () => {};
-  for (const job of toRetentionJobs(pool, ctx.now)) scheduler.add(job);
+  scheduler.add(purgeJob(pool));
+  const openPatientPool = (): DatabasePool => openJobsPool(urlFile, auditMac, patientMs)!;
+  for (const job of toAuditJobs({ ctx, vault, pool, openPatientPool })) scheduler.add(job);
   return () => pool.close();
 }
 
 /** Role `portolan_jobs`; null where this installation gives the main API no such role. */
-function openJobsPool(urlFile: string): DatabasePool | null {
+function openJobsPool(urlFile: string, auditMac: AuditMac, statementTimeoutMs = 30_000): DatabasePool | null {
   if (!existsSync(urlFile)) return null;
   return createPool({
     connectionString: readSecretFile(urlFile, 'the connection string of the role jobs'),
     applicationName: 'portolan-jobs',
     connectionsMax: 1,
-    statementTimeoutMs: 30_000,
+    statementTimeoutMs,
+    auditMac,
     idleTimeoutMs: 10_000,
   });
 }
 
-function toRetentionJobs(pool: DatabasePool, now: () => number): readonly Job[] {
-  return [
-    {
-      name: 'audit-partitions',
-      everyMs: hourMs,
-      atStart: true,
-      run: async () => void (await ensureAuditPartitions(pool, new Date(now()), partitionDaysAhead)),
-    },
-    {
-      name: 'purge-expired',
-      everyMs: hourMs,
-      atStart: true,
-      run: async () => void (await purgeExpired(pool)),
-    },
-  ];
+function purgeJob(pool: DatabasePool): Job {
+  return {
+    name: 'purge-expired',
+    everyMs: hourMs,
+    atStart: true,
+    run: async () => void (await purgeExpired(pool)),
+  };
 }
 
 /** How many wrapped keys are under the primary KEK, and how many wait for a rewrap. */

@@ -2,6 +2,8 @@
  * Makes an express handler of each declared route: limit, auth, parse, call, answer, in that order. A mutation that
  * fails is audited here, once; one that succeeds was audited by its service in the transaction of the change.
  */
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import express, { type Express, type Request, type Response } from 'express';
 import type { z } from 'zod';
 import { AppError, toAppError } from '../errors/appError.js';
@@ -68,7 +70,7 @@ async function serve(route: Route, parts: MountParts, request: Request, response
       cookies: readCookies(request.headers.cookie),
       signal: abortedWith(response),
     });
-    send(route, response, answer);
+    await send(route, response, answer);
   } catch (thrown) {
     if (route.auth === 'none' && signInRefusals.has(toAppError(thrown).code)) parts.onSignInRefused();
     // Without a sign-in nothing was attempted: that is counted and logged, and no change to tell of.
@@ -118,7 +120,7 @@ function parseRequest(
   return { params, query, body };
 }
 
-function send(route: Route, response: Response, answer: ServedAnswer): void {
+async function send(route: Route, response: Response, answer: ServedAnswer): Promise<void> {
   const declared: RouteResponse | undefined = route.responses[answer.status];
   if (declared === undefined)
     throw new Error(`${route.operationId} answers ${answer.status}, which it does not declare`);
@@ -126,6 +128,12 @@ function send(route: Route, response: Response, answer: ServedAnswer): void {
   for (const [name, value] of Object.entries(answer.headers ?? {})) response.setHeader(name, value);
   response.status(answer.status);
   if (declared.schema === undefined) return void response.end();
+  if (declared.isStream === true) {
+    // From here on the stream has control; what breaks it destroys the response, and there is nobody left to tell.
+    return await pipeline(Readable.from(answer.body as AsyncIterable<string>), response).catch(
+      () => undefined,
+    );
+  }
   // What the schema does not name does not leave.
   const body = declared.schema.parse(answer.body);
   const { contentType = 'application/json' } = declared;

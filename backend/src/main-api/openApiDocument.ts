@@ -35,6 +35,7 @@ const tagDescriptions: Readonly<Record<string, string>> = {
   Catalog: 'The services that are offered.',
   Instances: 'The caller’s instances: each a service with a URL and credentials of its own.',
   Credentials: 'The credentials of the caller’s instances.',
+  Audit: 'Who changed what, and which calls were made.',
   Health: 'Whether this installation and its services work.',
   Reference: 'This document.',
 };

@@ -3,6 +3,7 @@ import type { AppContext } from './context.js';
 import type { Route } from './defineRoute.js';
 import { toOpenApiDocument, type OpenApiDocument } from './openApiDocument.js';
 import { createAccessKeysRoutes } from './routes/accessKeysRoutes.js';
+import { createAuditRoutes } from './routes/auditRoutes.js';
 import { createAuthRoutes } from './routes/authRoutes.js';
 import { createCatalogRoutes } from './routes/catalogRoutes.js';
 import { createCredentialsRoutes } from './routes/credentialsRoutes.js';
@@ -35,6 +36,7 @@ export function createRoutes(ctx: AppContext): Routes {
     ...createCredentialsRoutes(ctx),
     ...createSharedCredentialRoutes(ctx),
     ...createOAuthRoutes(ctx),
+    ...createAuditRoutes(ctx),
   ];
   return { routes, document };
 }

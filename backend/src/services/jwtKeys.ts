@@ -48,8 +48,11 @@ const privateFile = z.strictObject({
 });
 const publicFile = z.strictObject({ keys: z.array(z.strictObject(publicJwk.shape)).min(1).max(16) });
 
-/** Both files of a new installation: one signing key. */
-export function newJwtKeysFiles(newId: () => string): {
+/** Both files of a new installation: one signing key, whose `kid` begins with what it is for. */
+export function newJwtKeysFiles(
+  newId: () => string,
+  use: 'jwt' | 'audit' = 'jwt',
+): {
   readonly privateText: string;
   readonly publicText: string;
 } {
@@ -60,7 +63,7 @@ export function newJwtKeysFiles(newId: () => string): {
     crv: 'P-256',
     x,
     y,
-    kid: `jwt-${newId().slice(0, 8)}`,
+    kid: `${use}-${newId().slice(0, 8)}`,
     alg: jwtAlgorithm,
     use: 'sig',
   };

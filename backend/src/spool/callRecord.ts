@@ -9,7 +9,13 @@ export type CallIntent = Pick<CallAuditRecord, 'callId' | 'instanceId' | 'userId
   Partial<
     Pick<
       CallAuditRecord,
-      'name' | 'era' | 'requestId' | 'clientAddress' | 'argumentsDigest' | 'argumentsBytes'
+      | 'name'
+      | 'era'
+      | 'requestId'
+      | 'clientAddress'
+      | 'argumentsDigest'
+      | 'argumentsBytes'
+      | 'argumentsSealed'
     >
   >;
 
@@ -30,7 +36,10 @@ export interface OpenCall {
   readonly members: string;
 }
 
-type Identified = Omit<CallIntent, 'clientAddress' | 'argumentsDigest' | 'argumentsBytes'>;
+type Identified = Omit<
+  CallIntent,
+  'clientAddress' | 'argumentsDigest' | 'argumentsBytes' | 'argumentsSealed'
+>;
 
 export function toOpenCall(service: string, identified: Identified): OpenCall {
   const { callId, instanceId, userId, method, name, era, requestId } = identified;
@@ -48,8 +57,8 @@ export function toOpenCall(service: string, identified: Identified): OpenCall {
 }
 
 export function encodeIntent({ members }: OpenCall, intent: CallIntent, occurredAt: string): string {
-  const { clientAddress, argumentsDigest, argumentsBytes } = intent;
-  const more = encodeMore({ clientAddress, argumentsDigest, argumentsBytes });
+  const { clientAddress, argumentsDigest, argumentsBytes, argumentsSealed } = intent;
+  const more = encodeMore({ clientAddress, argumentsDigest, argumentsBytes, argumentsSealed });
   return `{"phase":"intent","occurredAt":"${occurredAt}",${members}${more}}\n`;
 }
 
@@ -60,11 +69,38 @@ export function encodeOutcome(
   occurredAt: string,
   clientAddress?: string,
 ): string {
-  const { outcome, httpStatus, jsonRpcCode, isError, errorCode, durationMs, resultBytes } = how;
+  const { outcome, httpStatus, jsonRpcCode, isError, errorCode, resultBytes } = how;
+  const durationMs = how.durationMs === undefined ? undefined : toReal(how.durationMs);
   const result = { outcome, httpStatus, jsonRpcCode, isError, errorCode, durationMs, resultBytes };
   const more = encodeMore({ clientAddress, ...result });
   return `{"phase":"outcome","occurredAt":"${occurredAt}",${members}${more}}\n`;
 }
+
+/**
+ * The line of a record as the database has it, without its end: what its MAC is over. It is the line that was written,
+ * as long as what is written comes back from the columns as it went in; a test holds that.
+ */
+export function encodeRecord(record: CallAuditRecord): string {
+  const call = toOpenCall(record.service, record);
+  const isIntent = record.phase === 'intent';
+  // What such a record never holds was put there by somebody else, and nothing that was signed says it.
+  if ((isIntent ? outcomeMembers : intentMembers).some((member) => record[member] !== undefined)) return '';
+  const line = isIntent
+    ? encodeIntent(call, record, record.occurredAt)
+    : encodeOutcome(call, { ...record, outcome: record.outcome! }, record.occurredAt, record.clientAddress);
+  return line.slice(0, -1);
+}
+
+const intentMembers = ['argumentsDigest', 'argumentsBytes', 'argumentsSealed'] as const;
+const outcomeMembers = [
+  'outcome',
+  'httpStatus',
+  'jsonRpcCode',
+  'isError',
+  'errorCode',
+  'durationMs',
+  'resultBytes',
+] as const;
 
 /**
  * A line that is never shipped: a call that was open when its file was begun. With them the last file of a process says
@@ -86,6 +122,11 @@ const unstorable = /\0|\p{Surrogate}/gu;
  */
 function toStorable(text: string): string {
   return text.slice(0, freeTextCharactersMax).replace(unstorable, '\ufffd');
+}
+
+/** PostgreSQL keeps durations as `real`, which holds every whole number up to 2^24 and some above. */
+function toReal(value: number): number {
+  return Number.isInteger(value) ? Math.fround(value) : value;
 }
 
 /** Further members behind others; what is undefined is left out. */

@@ -31,6 +31,8 @@ interface SharedMetrics {
 
 export interface MainApiMetrics extends SharedMetrics {
   readonly auditWriteFailures: BoundCounter;
+  /** What the last verification of the audit found wrong. */
+  readonly auditProblems: BoundGauge;
   instances(service: string, state: InstanceState): BoundGauge;
   jobRuns(job: string, outcome: 'success' | 'failure' | 'aborted'): BoundCounter;
   jobSeconds(job: string): BoundCounter;
@@ -83,6 +85,11 @@ export function createMainApiMetrics(): MainApiMetrics {
   return {
     ...defineShared(define, 'main-api'),
     auditWriteFailures: defineAuditWriteFailures(define, 'main-api'),
+    auditProblems: define
+      .gauge('audit_problems', 'Rows and statements that the last verification of the audit found wrong.', [
+        'service',
+      ])
+      .labels({ service: 'main-api' }),
     instances: (service, state) => instances.labels({ service, state }),
     jobRuns: (job, outcome) => jobRuns.labels({ job_name: job, outcome }),
     jobSeconds: (job) => jobSeconds.labels({ job_name: job }),
