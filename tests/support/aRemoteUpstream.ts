@@ -145,6 +145,7 @@ export function openRemote(
     } as never,
     recordState: (note) => void states.push(note),
     renewal: null,
+    auditUse: (_instance, _name, work) => work(),
     log: createLogger({ level: 'silent', program: 'test' }),
     ...options,
   });

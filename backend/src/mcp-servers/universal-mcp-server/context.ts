@@ -48,6 +48,7 @@ import { createServiceHandler } from './downstream/serviceHandler.js';
 import { createSseTransport } from './downstream/sseTransport.js';
 import { createStrangerLimits } from './downstream/strangerLimits.js';
 import { createCircuits, type Circuits } from './upstream/circuits.js';
+import { createAuditUse } from './upstream/credentialUses.js';
 import { createEraKeys } from './upstream/eraKeys.js';
 import { createEraRegistry } from './upstream/eraRegistry.js';
 import { createUpstream, type KindUpstream } from './upstream/createUpstream.js';
@@ -143,6 +144,7 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
     openValues: renewal?.openValues ?? ((instance) => opener.open(instance)),
     mayGoOn,
     renewal,
+    auditUse: createAuditUse({ spool: audit.spool, newId: randomUUID }),
     recordState: (note) => void recordState(pool, service, note, log),
   });
   const daily = createDailyCalls({

@@ -7,13 +7,14 @@ import { isDeepStrictEqual } from 'node:util';
 import type { SealedInstance } from '../../../services/instanceResolver.js';
 import { isJsonObject, type JsonObject, type JsonRpcRequest } from '../protocol/jsonRpc.js';
 import { eraOf } from '../protocol/revisions.js';
+import { createAuditUse } from '../upstream/credentialUses.js';
 import type { RequestListener, ServerTerms, UpstreamConnection } from '../upstream/upstream.js';
 import type { BridgeContext } from './bridgeContext.js';
 import type { HeldConnection } from './heldConnection.js';
 import { isListMethod, keptKinds } from './shownLists.js';
 
 export interface ColdStart {
-  readonly ctx: Pick<BridgeContext, 'definition' | 'lists' | 'log'>;
+  readonly ctx: Pick<BridgeContext, 'definition' | 'lists' | 'log' | 'spool' | 'newId'>;
   readonly held: Pick<HeldConnection, 'get' | 'isConnected'>;
   readonly instance: SealedInstance;
   readonly request: JsonRpcRequest;
@@ -55,7 +56,9 @@ export async function joinOrRecall(
       return;
     }
     const again = { jsonrpc: '2.0', id: 'recall', method: request.method, params: {} } as const;
-    const response = await connection.request(again, deaf, AbortSignal.timeout(catchUpMsMax));
+    const response = await createAuditUse(ctx)(instance, 'list/recall', () =>
+      connection.request(again, deaf, AbortSignal.timeout(catchUpMsMax)),
+    );
     if ('error' in response) return;
     const now = response.result[listMembers[request.method]];
     if (isDeepStrictEqual(now, list)) return;

@@ -8,6 +8,7 @@ import { readReferencedEnv } from '../../../config/env.js';
 import { AppError } from '../../../errors/appError.js';
 import type { Logger } from '../../../telemetry/logger.js';
 import type { ApiUpstream } from './api/apiUpstream.js';
+import type { AuditUse } from './credentialUses.js';
 import type { CredentialRenewal } from './credentialRenewal.js';
 import type { StateNote } from './stateNotes.js';
 import type { Circuits } from './circuits.js';
@@ -39,12 +40,25 @@ export interface CreateUpstreamOptions {
   readonly mayGoOn: MayGoOn;
   /** Null where no credential can be renewed without its owner. */
   readonly renewal: CredentialRenewal | null;
+  /** Audits what is asked of an upstream on nobody's behalf. */
+  readonly auditUse: AuditUse;
 }
 
 /** @throws AppError CONFIG_INVALID for a kind that has no upstream yet. */
 export async function createUpstream(
   definition: ServiceDefinition,
-  { config, log, recordState, renewal, eras, eraKeys, circuits, openValues, mayGoOn }: CreateUpstreamOptions,
+  {
+    config,
+    log,
+    recordState,
+    renewal,
+    eras,
+    eraKeys,
+    circuits,
+    openValues,
+    mayGoOn,
+    auditUse,
+  }: CreateUpstreamOptions,
 ): Promise<KindUpstream> {
   const { paths, projectRoot, publicUrl, service } = config;
   switch (definition.kind) {
@@ -75,7 +89,18 @@ export async function createUpstream(
     case 'sse':
     case 'streamable-http': {
       const { createRemoteUpstream } = await import('./remote/remoteUpstream.js');
-      const options = { definition, openValues, mayGoOn, eras, eraKeys, circuits, recordState, renewal, log };
+      const options = {
+        definition,
+        openValues,
+        mayGoOn,
+        eras,
+        eraKeys,
+        circuits,
+        recordState,
+        renewal,
+        auditUse,
+        log,
+      };
       return { kind: 'remote', upstream: createRemoteUpstream(options) };
     }
     case 'docker':

@@ -24,7 +24,9 @@ export async function askEra(
   preferred: Era,
   signal: AbortSignal,
 ): Promise<EraFacts> {
-  return preferred === 'modern' ? askModern(parts, owner, signal) : askLegacy(parts, owner, signal);
+  return await parts.auditUse(owner.instance, 'era/ask', () =>
+    preferred === 'modern' ? askModern(parts, owner, signal) : askLegacy(parts, owner, signal),
+  );
 }
 
 async function askModern(parts: RemoteParts, owner: MessageOwner, signal: AbortSignal): Promise<EraFacts> {

@@ -1,3 +1,4 @@
+import { toStatusOutcome } from '../credentialUses.js';
 import { RawCall, type MessageOwner } from './rawCall.js';
 import type { RemoteParts } from './remoteParts.js';
 
@@ -12,21 +13,42 @@ export async function endSession(
   protocolVersion: string,
 ): Promise<void> {
   if (sessionId === null) return;
-  await new Promise<void>((resolve) => {
+  try {
+    await parts.auditUse(
+      owner.instance,
+      'session/end',
+      () => tell(parts, owner, sessionId, protocolVersion),
+      (status) => (status === null ? { outcome: 'error' } : toStatusOutcome(status)),
+    );
+  } catch (error) {
+    // Untold for want of an audit: the server forgets the session by itself.
+    parts.log.debug('a remote server was not told that a session is over', { error });
+  }
+}
+
+/** Resolves with the status of its answer; null when there is none in time. */
+function tell(
+  parts: RemoteParts,
+  owner: MessageOwner,
+  sessionId: string,
+  protocolVersion: string,
+): Promise<number | null> {
+  return new Promise((resolve) => {
+    let status: number | null = null;
     const done = (): void => {
       clearTimeout(timer);
-      resolve();
+      resolve(status);
     };
     const headers = ['mcp-protocol-version', protocolVersion];
     const call = new RawCall(
       parts,
       owner,
       { lane: 'call', method: 'DELETE', body: null, sessionId, headers },
-      { onHead() {}, onData() {}, onEnd: done, onError: done },
+      { onHead: (head) => (status = head.status), onData() {}, onEnd: done, onError: done },
     );
     const timer = setTimeout(() => {
       call.abort();
-      resolve();
+      resolve(status);
     }, endingMsMax).unref();
   });
 }

@@ -3,6 +3,7 @@ import type { ServiceDefinition } from '../../../../catalog/serviceDefinition.js
 import type { EgressStreams } from '../../../../egress/egressStream.js';
 import type { Logger } from '../../../../telemetry/logger.js';
 import type { ConnectionTerms } from '../upstream.js';
+import type { AuditUse } from '../credentialUses.js';
 import type { CredentialRenewal } from '../credentialRenewal.js';
 import type { Circuits } from '../circuits.js';
 import type { EraKeys } from '../eraKeys.js';
@@ -33,5 +34,7 @@ export interface RemoteParts {
   /** Asks whether a credential that met a 403 still works; null for services whose 401 says so by itself. */
   readonly isStillAccepted:
     ((terms: Pick<ConnectionTerms, 'instance' | 'values'>, signal: AbortSignal) => Promise<boolean>) | null;
+  /** Stands around what uses a credential and is no message of a client's. */
+  readonly auditUse: AuditUse;
   readonly log: Logger;
 }

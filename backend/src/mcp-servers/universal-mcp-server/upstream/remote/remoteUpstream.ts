@@ -12,6 +12,7 @@ import { AppError } from '../../../../errors/appError.js';
 import type { MayGoOn } from '../../../../services/oauth/sameGrant.js';
 import type { Logger } from '../../../../telemetry/logger.js';
 import { createCredentialRecheck, saysForbiddenOnly } from '../credentialRecheck.js';
+import type { AuditUse } from '../credentialUses.js';
 import type { CredentialRenewal } from '../credentialRenewal.js';
 import type { Circuits } from '../circuits.js';
 import type { EraKeys } from '../eraKeys.js';
@@ -53,6 +54,7 @@ export interface RemoteUpstreamOptions {
   /** Hears what calls show about instances; it must not throw. */
   readonly recordState: (note: StateNote) => void;
   readonly renewal: CredentialRenewal | null;
+  readonly auditUse: AuditUse;
   readonly log: Logger;
   /** The operating system's resolver unless a test says otherwise. */
   readonly resolveHost?: ResolveHost;
@@ -94,6 +96,7 @@ export function createRemoteUpstream(options: RemoteUpstreamOptions): RemoteUpst
     notes: createStateNotes(options.recordState),
     takeRequest: createRequestBudget(definition.limits),
     renewal,
+    auditUse: options.auditUse,
     isStillAccepted: saysForbiddenOnly(definition) ? createCredentialRecheck(probeDeclared) : null,
     log,
   };

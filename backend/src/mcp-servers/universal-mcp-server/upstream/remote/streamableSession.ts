@@ -17,6 +17,7 @@ import type { ClientTerms, RequestListener, ServerTerms } from '../upstream.js';
 import type { SharedRouter } from '../stdio/childConnection.js';
 import type { Owner } from '../stdio/requestTable.js';
 import { BackgroundStream } from './backgroundStream.js';
+import { toStatusOutcome } from '../credentialUses.js';
 import { endSession } from './endSession.js';
 import type { MessageOwner } from './rawCall.js';
 import type { RawHead } from './rawUpstream.js';
@@ -66,7 +67,13 @@ export class StreamableSession implements SharedRouter {
     });
     this.#carrier = new StreamableCarrier(parts, owner, () => this.#router);
     this.#background = new BackgroundStream({
-      open: (place, signal) => this.#carrier.listen(place, null, signal),
+      open: (place, signal) =>
+        parts.auditUse(
+          owner.instance,
+          'stream/listen',
+          () => this.#carrier.listen(place, null, signal),
+          toStatusOutcome,
+        ),
       onLost: () => this.#reopen(this.#carrier.sessionId),
       log: parts.log,
     });
