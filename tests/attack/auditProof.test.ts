@@ -1,11 +1,14 @@
 /** H03: what somebody who owns the database does to the audit, and what the verifier says of it. */
+import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it, jest } from '@jest/globals';
 import { createAuditSealer } from '../../backend/src/services/audit/auditSealer.js';
 import { pruneAudit } from '../../backend/src/services/audit/pruneAudit.js';
 import { ensureAuditPartitions } from '../../backend/src/stores/auditStore.js';
+import { aFolder, aShipper } from '../spool/given.js';
 import { openAuditSite, type AuditSite } from '../support/auditSite.js';
 
 jest.setTimeout(60_000);
@@ -219,6 +222,57 @@ describe('H03 the verifier', () => {
       `${header}.${forged}.${rows[0]!.statement.split('.')[2]}`,
     ]);
     expect(await site.problems()).toContain('checkpoint audit_checkpoints 4');
+  });
+});
+
+describe('R25 the chain', () => {
+  it('verifies after a burst from several spools at once, and holds every acknowledged row', async () => {
+    await using site = await openAuditSite();
+    const spools = ['a', 'b', 'c', 'd'];
+    const burst = async (spool: string): Promise<void> => {
+      for (let n = 0; n < 10; n += 1) await site.addCalls(spool, 250);
+    };
+    await Promise.all([...spools.map(burst), site.addEvents(500)]);
+    await site.checkpoint();
+    expect(await site.verify()).toMatchObject({
+      isIntact: true,
+      rows: { audit_calls: 20_000, audit_events: 500 },
+      notYetVouched: 0,
+    });
+  });
+
+  it('verifies after a SIGKILL of the process that wrote, and what it left behind was shipped by another', async () => {
+    await using site = await openAuditSite();
+    using folder = aFolder();
+    const loader = join(import.meta.dirname, '../support/typescriptLoader.mjs');
+    const writer = join(import.meta.dirname, '../spool/killedWriter.ts');
+    const child = spawn(
+      process.execPath,
+      ['--no-warnings', '--import', loader, writer, folder.path, 'spool'],
+      {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      },
+    );
+    let said = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      said += text;
+      if (said.length > 37 * 500) child.kill('SIGKILL');
+    });
+    await once(child, 'close');
+    const acknowledged = said.split('\n').slice(0, -1);
+    const shipper = aShipper(folder.path, {
+      ...site.calls,
+      ship: async (batch) => void (await site.calls.ship(batch)),
+    });
+    await shipper.close();
+    await site.checkpoint();
+    expect(await site.verify()).toMatchObject({ isIntact: true, notYetVouched: 0 });
+    const { rows } = await site.superuser.query<{ id: string }>(
+      `select call_id as id from audit_calls where phase = 'intent'`,
+    );
+    const stored = new Set(rows.map(({ id }) => id));
+    expect(acknowledged.length).toBeGreaterThanOrEqual(500);
+    expect(acknowledged.filter((id) => !stored.has(id))).toEqual([]);
   });
 });
 

@@ -21,6 +21,7 @@ import { newJwtKeysFiles, parseSigningKeys } from '../../backend/src/services/jw
 import { encodeIntent, encodeOutcome, toOpenCall } from '../../backend/src/spool/callRecord.js';
 import { insertAuditEvent, type AuditEvent } from '../../backend/src/stores/auditStore.js';
 import { eventMac } from '../../backend/src/vault/auditMacs.js';
+import type { CallChain } from '../../backend/src/spool/callChain.js';
 import { aCallChain } from './callAudit.js';
 import { openInstallation, type Installation } from './installation.js';
 
@@ -29,6 +30,8 @@ export interface AuditSite extends AsyncDisposable {
   readonly superuser: Client;
   readonly chain: AuditChainParts;
   readonly jobs: DatabasePool;
+  /** As a service process ships to it. */
+  readonly calls: CallChain;
   /** The directory of the checkpoint files. */
   readonly dir: string;
   /** Commits events, `daysAgo` days before now, one after the other. */
@@ -83,6 +86,7 @@ export async function openAuditSite({ settleAfterMs = 0 }: AuditSiteWish = {}): 
     superuser,
     chain,
     jobs,
+    calls,
     dir,
     async addEvents(count, { daysAgo = 0, ...more } = {}) {
       await withUser(api, { userId: null, scope: 'self' }, async (client) => {
