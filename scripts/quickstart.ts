@@ -9,6 +9,7 @@ import type { Config } from '../backend/src/config/config.js';
 import { failWith } from './failWith.js';
 import { readDesiredFleet } from './fleet/desiredApps.js';
 import { readLogTail } from './fleet/logTail.js';
+import { askHealth } from './fleet/health.js';
 import { findPm2, readConfig } from './fleet/openFleet.js';
 import type { Pm2 } from '../backend/src/supervisor/pm2.js';
 import { startFleet, type StartOutcome } from './fleet/startFleet.js';
@@ -65,6 +66,7 @@ async function report(config: Config, pm2: Pm2, outcome: StartOutcome): Promise<
       ];
       const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
       print(`${parts.length === 0 ? 'everything runs already' : parts.join(', ')} (${seconds} s)`);
+      await sayIsolation(config);
       console.log(`\nPortolan runs at ${config.publicUrl.href.replace(/\/$/, '')}/`);
       if (existsSync(config.paths.setupCode)) {
         console.log(`There is no admin yet. The set-up code is in ${config.paths.setupCode}`);
@@ -72,6 +74,18 @@ async function report(config: Config, pm2: Pm2, outcome: StartOutcome): Promise<
       console.log('npm run status shows the fleet, npm run stop stops it.');
     }
   }
+}
+
+/** Once for all services: what their children could reach, and what to do about it. */
+async function sayIsolation(config: Config): Promise<void> {
+  const urls = readDesiredFleet(config).apps.flatMap(({ healthUrl }) => healthUrl ?? []);
+  const answers = await Promise.all(urls.map(askHealth));
+  const forms = new Set(answers.flatMap(({ isolation }) => isolation ?? []));
+  for (const form of forms) print(`children of stdio services are kept apart by: ${form}`);
+  if ([...forms].some((form) => form.startsWith('none')))
+    print(
+      'They can read what Portolan can read. Install bubblewrap (apt install bubblewrap) and start again.',
+    );
 }
 
 async function explain(pm2: Pm2, name: string, detail: string): Promise<void> {

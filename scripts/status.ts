@@ -18,6 +18,8 @@ interface Row {
   readonly uptimeSeconds: number;
   readonly port: number | null;
   readonly health: 'healthy' | 'unhealthy' | null;
+  /** How a stdio service keeps its children apart. */
+  readonly isolation: string | null;
 }
 
 const command = new Command('status')
@@ -46,7 +48,7 @@ async function readRows(): Promise<Row[]> {
 
 async function toRow(name: string, app: Pm2App | undefined, url: string | null): Promise<Row> {
   const isUp = app?.status === 'online';
-  const health = url === null || !isUp ? null : (await askHealth(url)).isHealthy ? 'healthy' : 'unhealthy';
+  const answer = url === null || !isUp ? null : await askHealth(url);
   return {
     app: name,
     pid: app === undefined || app.pid === 0 ? null : app.pid,
@@ -55,12 +57,13 @@ async function toRow(name: string, app: Pm2App | undefined, url: string | null):
     memoryMb: Math.round((app?.memoryBytes ?? 0) / 2 ** 20),
     uptimeSeconds: app !== undefined && isUp ? Math.round((Date.now() - app.startedAtMs) / 1000) : 0,
     port: url === null ? null : Number(new URL(url).port),
-    health,
+    health: answer === null ? null : answer.isHealthy ? 'healthy' : 'unhealthy',
+    isolation: answer?.isolation ?? null,
   };
 }
 
 function toTable(rows: readonly Row[]): string {
-  const head = ['app', 'pid', 'status', 'restarts', 'memory', 'port', 'health'];
+  const head = ['app', 'pid', 'status', 'restarts', 'memory', 'port', 'health', 'isolation'];
   const cells = rows.map((row) => [
     row.app,
     String(row.pid ?? '-'),
@@ -69,6 +72,7 @@ function toTable(rows: readonly Row[]): string {
     `${row.memoryMb} MB`,
     String(row.port ?? '-'),
     row.health ?? '-',
+    row.isolation?.split(':')[0] ?? '-',
   ]);
   const widths = head.map((title, at) =>
     Math.max(title.length, ...cells.map((line) => line[at]?.length ?? 0)),

@@ -9,7 +9,7 @@ import { loadEnvFile } from './envFile.mjs';
 import { inTurn } from './turn.mjs';
 
 const usage = `usage: node scripts/bootstrap.mjs <command>
-  quickstart           install, build, prepare the state and start the fleet
+  quickstart           install, build, prepare the state and start the fleet (--require-isolation: see docs/operations.md)
   stop                 stop the fleet
   status [--json]      show the fleet
   test [pattern…]      run the tests (arguments go to jest)
@@ -63,6 +63,8 @@ export async function runCommand(command, args) {
     case 'stop':
     case 'status':
       loadEnvFile();
+      // As if the environment said so; a line in .env makes it last.
+      if (args.includes('--require-isolation')) process.env.REQUIRE_ISOLATION = 'true';
       return await runScript(command, args);
     case 'run':
       loadEnvFile();

@@ -10,6 +10,8 @@ export interface HealthAnswer {
   readonly isHealthy: boolean;
   /** The answer's own words, or why there was none; for a person to read. */
   readonly detail: string;
+  /** How a service with children keeps them apart; null for programs without. */
+  readonly isolation: string | null;
 }
 
 const tryTimeoutMs = 2_000;
@@ -20,10 +22,21 @@ export async function askHealth(url: string): Promise<HealthAnswer> {
   try {
     const response = await fetch(url, { signal: AbortSignal.timeout(tryTimeoutMs), redirect: 'manual' });
     const text = (await response.text()).slice(0, 2_000);
-    return { isHealthy: response.status === 200, detail: `${response.status} ${text}` };
+    const isHealthy = response.status === 200;
+    return { isHealthy, detail: `${response.status} ${text}`, isolation: readIsolation(text) };
   } catch (error) {
     const { code, message } = toCause(error);
-    return { isHealthy: false, detail: code === 'ECONNREFUSED' ? 'nothing listens there' : message };
+    const detail = code === 'ECONNREFUSED' ? 'nothing listens there' : message;
+    return { isHealthy: false, detail, isolation: null };
+  }
+}
+
+function readIsolation(text: string): string | null {
+  try {
+    const { checks } = JSON.parse(text) as { checks?: { isolation?: { reason?: string } } };
+    return checks?.isolation?.reason ?? null;
+  } catch {
+    return null;
   }
 }
 

@@ -23,7 +23,12 @@ export interface ServiceSite extends AsyncDisposable {
   readonly port: number;
   readonly origin: string;
   /** Starts the process and waits until it is ready or has ended. */
-  start(env?: Readonly<Record<string, string>>, nodeArgs?: readonly string[]): Promise<ServiceRun>;
+  start(
+    env?: Readonly<Record<string, string>>,
+    nodeArgs?: readonly string[],
+    /** A command that becomes the process in the end, such as `setpriv --reuid=…`. */
+    through?: readonly string[],
+  ): Promise<ServiceRun>;
 }
 
 /** @param config the service's `config.json`, whose name is that of its folder. */
@@ -37,9 +42,9 @@ export async function openServiceSite(
   const mcpPortsDir = join(stateDir, 'mcp-ports');
   mkdirSync(join(mcpPortsDir, config.name), { recursive: true });
   writeFileSync(join(mcpPortsDir, config.name, 'config.json'), JSON.stringify(config));
-  mkdirSync(join(stateDir, 'database-urls'));
-  writeFileSync(join(stateDir, 'database-urls', 'service'), site.db.urls.service.reveal());
-  writeFileSync(join(stateDir, 'keyring.json'), site.ring);
+  mkdirSync(join(stateDir, 'database-urls'), { mode: 0o700 });
+  writeFileSync(join(stateDir, 'database-urls', 'service'), site.db.urls.service.reveal(), { mode: 0o400 });
+  writeFileSync(join(stateDir, 'keyring.json'), site.ring, { mode: 0o400 });
   writeFileSync(join(stateDir, 'jwt-public.json'), newJwtKeysFiles(randomUUID).publicText);
   const port = await freePort();
   const runs: ServiceRun[] = [];
@@ -48,9 +53,10 @@ export async function openServiceSite(
     stateDir,
     port,
     origin: `http://127.0.0.1:${port}`,
-    async start(env = {}, nodeArgs = []) {
+    async start(env = {}, nodeArgs = [], through = []) {
       const startedAt = performance.now();
-      const child = spawn(process.execPath, [...nodeArgs, main], {
+      const command = [...through, process.execPath, ...nodeArgs, main];
+      const child = spawn(command[0] ?? '', command.slice(1), {
         env: {
           PATH: process.env['PATH'],
           PORTOLAN_STATE_DIR: stateDir,

@@ -54,9 +54,9 @@ export async function openUniversalServer({
   const site = given ?? (await openInstallation());
   const stateDir = mkdtempSync(join(tmpdir(), 'universal-'));
   const files = newJwtKeysFiles(randomUUID);
-  mkdirSync(join(stateDir, 'database-urls'));
-  writeFileSync(join(stateDir, 'database-urls', 'service'), site.db.urls.service.reveal());
-  writeFileSync(join(stateDir, 'keyring.json'), site.ring);
+  mkdirSync(join(stateDir, 'database-urls'), { mode: 0o700 });
+  writeFileSync(join(stateDir, 'database-urls', 'service'), site.db.urls.service.reveal(), { mode: 0o400 });
+  writeFileSync(join(stateDir, 'keyring.json'), site.ring, { mode: 0o400 });
   writeFileSync(join(stateDir, 'jwt-public.json'), files.publicText);
   const metricsToken = randomUUID();
   writeFileSync(join(stateDir, 'metrics-token'), metricsToken);

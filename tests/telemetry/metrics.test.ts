@@ -171,6 +171,7 @@ describe('metrics', () => {
     expect([...labels].sort()).toEqual([
       'current',
       'error_type',
+      'form',
       'gen_ai_tool_name',
       'job_name',
       'mcp_method_name',

@@ -91,6 +91,8 @@ export async function listen(server: Server, at: { host: string; port: number })
  * with its back-off. Only the message is printed: causes may hold values.
  */
 export async function runProgram(name: string, start: () => Promise<void>): Promise<void> {
+  // Without a listener Node opens its inspector, which is power over the whole process, to whoever sends this signal.
+  process.on('SIGUSR1', () => {});
   try {
     await start();
   } catch (thrown) {

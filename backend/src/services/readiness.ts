@@ -14,7 +14,10 @@ export interface ReadinessCheck {
 
 export interface ReadinessReport {
   readonly isReady: boolean;
-  readonly checks: Readonly<Record<'database' | 'migrations' | 'keys' | 'draining', ReadinessCheck>>;
+  readonly checks: Readonly<Record<'database' | 'migrations' | 'keys' | 'draining', ReadinessCheck>> & {
+    /** How children are kept apart, where there are any. */
+    readonly isolation?: ReadinessCheck;
+  };
 }
 
 export interface Readiness {
@@ -27,6 +30,8 @@ export interface ReadinessOptions {
   readonly vault: Pick<VaultGate, 'isOpen'>;
   readonly projectRoot: string;
   readonly isDraining: () => boolean;
+  /** Found once, at start; null for a program without children. */
+  readonly isolation?: ReadinessCheck | null;
   /** Monotonic, in ms. */
   readonly now?: () => number;
 }
@@ -37,7 +42,7 @@ const timeLimitMs = 2_000;
 const ok: ReadinessCheck = { status: 'ok' };
 
 export function createReadiness(options: ReadinessOptions): Readiness {
-  const { db, vault, projectRoot, isDraining, now = () => performance.now() } = options;
+  const { db, vault, projectRoot, isDraining, isolation = null, now = () => performance.now() } = options;
   let asked: { readonly at: number; readonly answer: Promise<'ready' | 'not migrated' | 'away'> } | null =
     null;
 
@@ -63,6 +68,7 @@ export function createReadiness(options: ReadinessOptions): Readiness {
           database === 'ready' ? ok : failed(database === 'away' ? 'not known' : 'the schema is too old'),
         keys: vault.isOpen ? ok : failed('the vault is sealed: see KEYRING_FILE'),
         draining: isDraining() ? failed('the process is on its way out') : ok,
+        ...(isolation === null ? {} : { isolation }),
       };
       return { isReady: Object.values(checks).every(({ status }) => status === 'ok'), checks };
     },

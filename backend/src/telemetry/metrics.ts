@@ -51,6 +51,8 @@ export interface ServiceMetrics extends SharedMetrics {
   readonly openStreams: BoundGauge;
   /** Children that an earlier process left behind, ended when this one started. */
   readonly orphans: BoundGauge;
+  /** 1 for the form that is in use. */
+  childIsolation(form: 'bubblewrap' | 'own uid' | 'none'): BoundGauge;
   childProcesses(state: 'starting' | 'idle' | 'busy' | 'stopping'): BoundGauge;
   /** 0 closed; 2 open for somebody: a child that keeps crashing, a host that does not answer, is left alone for a while. */
   readonly circuitState: BoundGauge;
@@ -100,6 +102,10 @@ export function createMainApiMetrics(): MainApiMetrics {
 export function createServiceMetrics(service: string): ServiceMetrics {
   const define = openRegistry();
   const children = define.gauge('child_processes', 'Children by state.', ['service', 'state']);
+  const isolation = define.gauge('child_isolation', 'How children are kept apart: 1 for the form in use.', [
+    'service',
+    'form',
+  ]);
   const { registry } = define;
   return {
     ...defineShared(define, service),
@@ -132,6 +138,7 @@ export function createServiceMetrics(service: string): ServiceMetrics {
     orphans: define
       .gauge('orphans', 'Children of an earlier process that were ended at the start.', ['service'])
       .labels({ service }),
+    childIsolation: (form) => isolation.labels({ service, form }),
     childProcesses: (state) => children.labels({ service, state }),
     circuitState: define
       .gauge('circuit_state', 'Circuit of the upstream: 0 closed, 2 open for somebody.', ['service'])

@@ -47,14 +47,16 @@ import { createRequestTurns } from './downstream/requestTurns.js';
 import { createServiceHandler } from './downstream/serviceHandler.js';
 import { createSseTransport } from './downstream/sseTransport.js';
 import { createStrangerLimits } from './downstream/strangerLimits.js';
-import { createCircuits, type Circuits } from './upstream/circuits.js';
+import { createCircuits } from './upstream/circuits.js';
 import { createAuditUse } from './upstream/credentialUses.js';
 import { createEraKeys } from './upstream/eraKeys.js';
 import { createEraRegistry } from './upstream/eraRegistry.js';
 import { createUpstream, type KindUpstream } from './upstream/createUpstream.js';
+import { toIsolationCheck } from './upstream/stdio/isolation/serviceIsolation.js';
 import type { StateNote } from './upstream/stateNotes.js';
 import { openAccess } from './openAccess.js';
 import { openTokenRenewal } from './tokenRenewals.js';
+import { refreshGauges } from './refreshGauges.js';
 import { createUseNotes } from './useNotes.js';
 
 export interface ServiceProcess {
@@ -202,6 +204,7 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
         vault,
         projectRoot: config.projectRoot,
         isDraining: () => lifecycle.isDraining(),
+        isolation: kindUpstream.kind === 'stdio' ? toIsolationCheck(kindUpstream.upstream.isolation) : null,
       }),
       metricsAccess: metricsAccess({ tokenFile: config.paths.metricsToken, isOpen: config.metricsOpen }),
       registry: metrics.registry,
@@ -285,16 +288,4 @@ async function recordState(pool: DatabasePool, service: string, note: StateNote,
   } catch (error) {
     log.warn('the state of an instance could not be recorded', { instance: note.instanceId, error });
   }
-}
-
-function refreshGauges(
-  { kind, upstream }: KindUpstream,
-  { openCount }: Pick<Circuits, 'openCount'>,
-  metrics: Pick<ServiceMetrics, 'childProcesses' | 'circuitState'>,
-): void {
-  if (kind !== 'stdio') return metrics.circuitState.set(openCount > 0 ? 2 : 0);
-  const counts = upstream.counts();
-  for (const state of ['starting', 'idle', 'busy', 'stopping'] as const)
-    metrics.childProcesses(state).set(counts[state]);
-  metrics.circuitState.set(counts.leftAlone > 0 ? 2 : 0);
 }

@@ -1,6 +1,7 @@
 /** What a service makes of the isolation that was found: what its config asks for, and what the installation insists on. */
 import type { SandboxPolicy } from '../../../../../catalog/mcpServerDefinitions.js';
 import { AppError } from '../../../../../errors/appError.js';
+import type { ReadinessCheck } from '../../../../../services/readiness.js';
 import type { ChildIsolation } from './childIsolation.js';
 
 export interface ServiceIsolation extends ChildIsolation {
@@ -34,6 +35,11 @@ export function toServiceIsolation(options: ServiceIsolationOptions): ServiceIso
       });
     },
   };
+}
+
+/** For `/health` and `/readyz`: a service that may start no child is not ready. */
+export function toIsolationCheck(isolation: ServiceIsolation): ReadinessCheck {
+  return { status: isolation.isRefused ? 'failed' : 'ok', reason: describeIsolation(isolation) };
 }
 
 /** For logs, `/health` and `npm run status`. */
