@@ -50,6 +50,8 @@ export async function checkAudit(journal: Journal, soak: SoakFleet): Promise<voi
     journal.report('b', `the intent ${call_id} of ${instance_id} is open`);
   for (const { call_id, phase, count } of rows)
     if (count > 1) journal.report('i', `${count} rows of the ${phase} of ${call_id}`);
+  const { code, output } = await soak.fleet.run('audit', 'verify', '--no-record');
+  if (code !== 0) journal.report('i', `the audit does not verify: ${output.trim().slice(-600)}`);
 }
 
 /** Intents without an outcome. */

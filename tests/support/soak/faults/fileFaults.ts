@@ -1,4 +1,4 @@
-/** A spool's disk that is full, and a key ring that is away when its program starts. */
+/** A spool's disk that is full, and a key ring that is away while programs run and while one starts. */
 import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { serviceProgram } from '../soakFleet.js';
@@ -41,8 +41,9 @@ export const movedKeyRing: Fault = {
     const service = random.oneOf(soakServices);
     const program = serviceProgram(service);
     return {
-      detail: service,
-      hits: [service],
+      detail: `and a restart of ${service}`,
+      // Programs look at the file again and again: it seals those that run as well.
+      hits: soakServices,
       async inject({ soak }) {
         const { keyRing } = soak.fleet.config.paths;
         const endExcuse = soak.excuse(program);
