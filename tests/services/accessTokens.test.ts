@@ -23,7 +23,7 @@ import {
 const issuer = 'https://ports.example.com';
 const files = newJwtKeysFiles(randomUUID);
 const keys = parseSigningKeys(files.privateText);
-const tokens = createAccessTokens({ keys, issuer, newId: randomUUID });
+const tokens = createAccessTokens({ keys, now: Date.now, issuer, newId: randomUUID });
 const claims = { userId: randomUUID(), sessionId: randomUUID() };
 
 const encode = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url');

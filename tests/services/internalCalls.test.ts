@@ -49,7 +49,12 @@ describe('internal calls', () => {
         keyid: kid,
         header: { ...header, jku: 'http://127.0.0.1:9/keys' } as unknown as jwt.JwtHeader,
       }),
-      createAccessTokens({ keys: signing, issuer: 'http://localhost:8080', newId: randomUUID }).sign({
+      createAccessTokens({
+        keys: signing,
+        now: Date.now,
+        issuer: 'http://localhost:8080',
+        newId: randomUUID,
+      }).sign({
         userId: randomUUID(),
         sessionId: randomUUID(),
       }),

@@ -36,6 +36,7 @@ describe('JWT keys', () => {
   it('verify what an older key of the ring signed, after another began to sign', () => {
     const second = parsed(newJwtKeysFiles(randomUUID).privateText).keys[0]!;
     const older = createAccessTokens({
+      now: Date.now,
       keys: parseSigningKeys(files.privateText),
       issuer: 'https://x.example',
       newId: randomUUID,
@@ -47,7 +48,7 @@ describe('JWT keys', () => {
     });
     const keys = parseSigningKeys(rotated);
     expect(keys.kid).toBe(second['kid']);
-    const now = createAccessTokens({ keys, issuer: 'https://x.example', newId: randomUUID });
+    const now = createAccessTokens({ keys, now: Date.now, issuer: 'https://x.example', newId: randomUUID });
     expect(now.verify(older.sign(claims))).toEqual(claims);
     expect(() => older.verify(now.sign(claims))).toThrow('access token');
   });

@@ -73,6 +73,7 @@ export async function aSession(
   const tokens = createAccessTokens({
     keys: signingKeys,
     issuer: config.publicUrl.origin,
+    now: Date.now,
     newId: randomUUID,
   });
   return { id, accessToken: tokens.sign({ userId, sessionId: id }) };

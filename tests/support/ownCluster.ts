@@ -14,20 +14,21 @@ export interface OwnCluster {
   readonly paths: StatePaths;
   readonly app: PostgresApp;
   url(role: DatabaseRole): Secret;
-  start(): Promise<RunningPostgres>;
+  /** @param settings of PostgreSQL's */
+  start(settings?: Readonly<Record<string, string>>): Promise<RunningPostgres>;
   [Symbol.asyncDispose](): Promise<void>;
 }
 
 /** An empty state dir that the account of PostgreSQL can enter. */
-export function makeStateDir(): StatePaths {
-  const stateDir = mkdtempSync(join(tmpdir(), 'portolan-own-'));
+export function makeStateDir(below = tmpdir()): StatePaths {
+  const stateDir = mkdtempSync(join(below, 'portolan-own-'));
   chmodSync(stateDir, 0o755);
   return toStatePaths(stateDir);
 }
 
-/** Laid and migrated, but not running. */
-export async function makeOwnCluster(): Promise<OwnCluster> {
-  const paths = makeStateDir();
+/** Laid and migrated, but not running; on the disk of that directory. */
+export async function makeOwnCluster(below?: string): Promise<OwnCluster> {
+  const paths = makeStateDir(below);
   const running: RunningPostgres[] = [];
   const remove = async (): Promise<void> => {
     await Promise.all(running.map((one) => one.stop()));
@@ -43,8 +44,8 @@ export async function makeOwnCluster(): Promise<OwnCluster> {
       paths,
       app,
       url: (role) => readSecretFile(paths.databaseUrl(role), role),
-      async start() {
-        const one = await runPostgres(app, { fsync: 'off' });
+      async start(settings = {}) {
+        const one = await runPostgres(app, { fsync: 'off', ...settings });
         running.push(one);
         return one;
       },

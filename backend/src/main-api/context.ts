@@ -13,6 +13,7 @@ import { createCatalogReader, type CatalogReader } from '../services/catalogRead
 import { createCheckCache } from '../services/checkCache.js';
 import { createCredentialVault } from '../services/credentialVault.js';
 import { createFirstAdminSetup, type FirstAdmin } from '../services/firstAdmin.js';
+import { createSteadyClock } from '../lifecycle/steadyClock.js';
 import { createInstanceManager, type InstanceManager } from '../services/instanceManager/instanceManager.js';
 import type { ChangeSource } from '../services/instanceResolver.js';
 import { signInternalCall } from '../services/internalCalls.js';
@@ -74,7 +75,7 @@ export interface AppContext extends AsyncDisposable {
 
 export function createContext(resources: Resources): AppContext {
   const { config, log, metrics, pool, vault, registry, changes, signingKeys, isDraining } = resources;
-  const now = resources.now ?? Date.now;
+  const now = resources.now ?? createSteadyClock();
   const newId = randomUUID;
   const passwords = createPasswords();
   const rateLimits = createRateLimits({
@@ -111,7 +112,7 @@ export function createContext(resources: Resources): AppContext {
     rateLimits,
     sessions: createSessions({
       pool,
-      accessTokens: createAccessTokens({ keys: signingKeys, issuer: config.publicUrl.origin, newId }),
+      accessTokens: createAccessTokens({ keys: signingKeys, issuer: config.publicUrl.origin, now, newId }),
       passwords,
       rateLimits,
       checks: sessionChecks,
@@ -125,7 +126,12 @@ export function createContext(resources: Resources): AppContext {
     firstAdmin: createFirstAdminSetup({
       pool,
       passwords,
-      setupCode: createSetupCode({ path: config.paths.setupCode, randomBytes, now }),
+      // By the clock that dates files.
+      setupCode: createSetupCode({
+        path: config.paths.setupCode,
+        randomBytes,
+        now: resources.now ?? Date.now,
+      }),
       newId,
       onIssued: () => log.info('a new set-up code lies in the state directory, in the file setup-code'),
     }),

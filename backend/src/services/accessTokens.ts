@@ -27,15 +27,18 @@ export interface AccessTokensOptions {
   readonly keys: SigningKeys;
   /** The origin that issues and accepts them: `PUBLIC_URL`. */
   readonly issuer: string;
+  /** Milliseconds since the epoch; of a clock that is never set back. */
+  readonly now: () => number;
   readonly newId: () => string;
 }
 
 const uuidForm = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
-export function createAccessTokens({ keys, issuer, newId }: AccessTokensOptions): AccessTokens {
+export function createAccessTokens({ keys, issuer, now, newId }: AccessTokensOptions): AccessTokens {
+  const nowSeconds = (): number => Math.floor(now() / 1_000);
   return {
     sign: ({ userId, sessionId }) =>
-      jwt.sign({ sid: sessionId }, keys.privateKey, {
+      jwt.sign({ sid: sessionId, iat: nowSeconds() }, keys.privateKey, {
         algorithm: jwtAlgorithm,
         keyid: keys.kid,
         header: { alg: jwtAlgorithm, typ: type },
@@ -46,7 +49,7 @@ export function createAccessTokens({ keys, issuer, newId }: AccessTokensOptions)
         expiresIn: accessTokenSeconds,
       }),
     verify: (text) => {
-      const { userId, sessionId } = verifyAccessToken(keys.verification, issuer, text);
+      const { userId, sessionId } = verifyAccessToken(keys.verification, issuer, text, now());
       return { userId, sessionId };
     },
   };
@@ -54,14 +57,17 @@ export function createAccessTokens({ keys, issuer, newId }: AccessTokensOptions)
 
 /**
  * What an access token says, by public keys alone, as a service process checks it.
+ * @param nowMs since the epoch, of a clock that is never set back.
  * @throws AppError UNAUTHENTICATED for anything that is not a live access token of ours.
  */
 export function verifyAccessToken(
   keys: VerificationKeys,
   issuer: string,
   text: string,
+  nowMs: number,
 ): AccessClaims & { readonly expiresAt: Date } {
-  const { sub, sid, exp, iat, jti } = verifyWith(keys, text, issuer);
+  const nowSeconds = Math.floor(nowMs / 1_000);
+  const { sub, sid, exp, iat, jti } = verifyWith(keys, text, issuer, nowSeconds);
   const isWhole =
     typeof sub === 'string' &&
     uuidForm.test(sub) &&
@@ -70,7 +76,9 @@ export function verifyAccessToken(
     typeof jti === 'string' &&
     typeof exp === 'number' &&
     typeof iat === 'number' &&
-    exp - iat <= accessTokenSeconds;
+    exp - iat <= accessTokenSeconds &&
+    // Made while the clock was wrong, it would live until the clock has caught up.
+    iat <= nowSeconds + leewaySeconds;
   if (!isWhole) throw refused('the claims are not those of an access token');
   return { userId: sub, sessionId: sid, expiresAt: new Date(exp * 1_000) };
 }
@@ -79,7 +87,12 @@ export function verifyAccessToken(
  * The key is chosen from our own ring by `kid`, and nothing else in the header is looked at: `jku`, `jwk`, `x5u` and
  * the like are never followed (07 B03). The algorithm is the key's, not the header's (07 B01).
  */
-function verifyWith(keys: VerificationKeys, text: string, issuer: string): jwt.JwtPayload {
+function verifyWith(
+  keys: VerificationKeys,
+  text: string,
+  issuer: string,
+  clockTimestamp: number,
+): jwt.JwtPayload {
   const header = jwt.decode(text, { complete: true })?.header;
   const key = typeof header?.kid === 'string' ? keys.get(header.kid) : undefined;
   if (header?.typ !== type || key === undefined) throw refused('the header is not that of an access token');
@@ -88,6 +101,7 @@ function verifyWith(keys: VerificationKeys, text: string, issuer: string): jwt.J
       algorithms: [jwtAlgorithm],
       issuer,
       audience,
+      clockTimestamp,
       clockTolerance: leewaySeconds,
     });
     if (typeof claims === 'string') throw refused('the payload is no object');

@@ -7,6 +7,7 @@
  * up. A service process holds public keys only, and nothing in a header of a JWT is followed (07 B01–B03).
  */
 import { LRUCache } from 'lru-cache';
+import { createSteadyClock } from '../lifecycle/steadyClock.js';
 import type { Queryable } from '../database/queryable.js';
 import { AppError } from '../errors/appError.js';
 import { checkAccessKey, isAccessKeyLive, isSessionLive } from '../stores/accessKeysStore.js';
@@ -55,6 +56,8 @@ export interface InstanceAccessOptions {
   readonly issuer: string;
   /** The file of the main API's public keys. */
   readonly jwtPublicKeys: string;
+  /** Milliseconds since the epoch; of a clock that is never set back. */
+  readonly now?: () => number;
 }
 
 interface Claimed extends AccessClaims {
@@ -65,7 +68,7 @@ interface Claimed extends AccessClaims {
 const keysAgeMsMax = 5_000;
 
 export function createInstanceAccess(options: InstanceAccessOptions): InstanceAccess {
-  const { db, vault, changes, issuer, jwtPublicKeys } = options;
+  const { db, vault, changes, issuer, jwtPublicKeys, now = createSteadyClock() } = options;
   const keys = createCheckCache<Grant>(changes);
   const sessions = createCheckCache<{ readonly userId: string }>(changes);
   /** By digest, so that no credential stays in memory; a signature costs more than the rest of the way to it. */
@@ -97,9 +100,9 @@ export function createInstanceAccess(options: InstanceAccessOptions): InstanceAc
     if (verification === null || performance.now() - verification.readAt > keysAgeMsMax)
       verification = { keys: loadVerificationKeys(jwtPublicKeys), readAt: performance.now() };
     const { userId, sessionId, expiresAt } = verifyOrRefuse(() =>
-      verifyAccessToken(verification!.keys, issuer, bearer),
+      verifyAccessToken(verification!.keys, issuer, bearer, now()),
     );
-    const leftMs = expiresAt.getTime() + leewaySeconds * 1_000 - Date.now();
+    const leftMs = expiresAt.getTime() + leewaySeconds * 1_000 - now();
     const claimed = { userId, sessionId, endsAtMs: performance.now() + leftMs };
     claims.set(name, claimed);
     return claimed;

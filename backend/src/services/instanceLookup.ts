@@ -4,9 +4,11 @@ import type { Queryable } from '../database/queryable.js';
 import {
   resolveInstance,
   resolveInstanceById,
+  resolveInstances,
   type ResolvedInstance as Row,
 } from '../stores/instanceLookupStore.js';
 import { readServiceSettings, readSystemDataKeys } from '../stores/serviceSettingsStore.js';
+import { createBatches } from './batches.js';
 import type { InstanceLookup, SealedInstance } from './instanceResolver.js';
 
 /**
@@ -19,10 +21,22 @@ export function createInstanceLookup(db: Queryable, scope: CredentialScope = 'pe
     const instance = toSealedInstance(row, askedAt);
     return scope === 'shared' ? await withShared(db, instance) : instance;
   };
+  // A process looks up those of its own service only.
+  const lookUps = new Map<string, (digest: Buffer) => Promise<Row | null>>();
+  const lookUpOf = (service: string): ((digest: Buffer) => Promise<Row | null>) => {
+    const load = async (digests: readonly Buffer[]): Promise<(Row | null)[]> => {
+      const [first, ...others] = digests;
+      if (first === undefined || others.length > 0) return await resolveInstances(db, digests, service);
+      return [await resolveInstance(db, first, service)];
+    };
+    const known = lookUps.get(service) ?? createBatches({ load });
+    lookUps.set(service, known);
+    return known;
+  };
   return {
     async byDigest(digest, service) {
       const askedAt = performance.now();
-      return complete(await resolveInstance(db, digest, service), askedAt);
+      return complete(await lookUpOf(service)(digest), askedAt);
     },
     async byId(id, service, options) {
       const askedAt = performance.now();

@@ -12,6 +12,7 @@ const codeMinutes = 30;
 const codeMs = codeMinutes * 60_000;
 /** A code is replaced a little early, so that one that was just read stays good for a while. */
 const renewalMs = 5 * 60_000;
+const skewMs = 60_000;
 const codeForm = /^[0-9A-HJKMNP-TV-Z]{4}(-[0-9A-HJKMNP-TV-Z]{4}){4}$/;
 
 export interface SetupCode {
@@ -34,7 +35,7 @@ export function createSetupCode({ path, randomBytes, now }: SetupCodeOptions): S
     const stat = statSync(path, { throwIfNoEntry: false });
     if (stat === undefined) return null;
     const age = now() - stat.mtimeMs;
-    return age < -codeMs ? Number.POSITIVE_INFINITY : age;
+    return age < -skewMs ? Number.POSITIVE_INFINITY : age;
   };
 
   return {

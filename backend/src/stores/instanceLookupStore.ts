@@ -86,6 +86,23 @@ export async function resolveInstance(
   return toResolvedInstance(rows[0]);
 }
 
+/** The same for many at once, in their order. The function is asked for each, so that it alone says what is found. */
+export async function resolveInstances(
+  db: Queryable,
+  lookups: readonly Buffer[],
+  service: string,
+): Promise<(ResolvedInstance | null)[]> {
+  const { rows } = await db.query<ResolvedRow & { place: string }>({
+    name: 'find_instances',
+    text: `select asked.place, found.* from unnest($1::bytea[]) with ordinality as asked (lookup, place)
+           cross join lateral find_instance(asked.lookup, $2) as found`,
+    values: [lookups, service],
+  });
+  const found: (ResolvedInstance | null)[] = lookups.map(() => null);
+  for (const row of rows) found[Number(row.place) - 1] = toResolvedInstance(row);
+  return found;
+}
+
 /** The same by uuid, served or not, for the internal endpoints and for what is open; `staged` puts the staged credential in the place of the one in use. */
 export async function resolveInstanceById(
   db: Queryable,

@@ -13,6 +13,7 @@ import { createPool, type DatabasePool } from '../../database/pool.js';
 import { clientAddressReader } from '../../lifecycle/clientAddress.js';
 import { hostGuard } from '../../lifecycle/hostGuard.js';
 import { createHttpServer } from '../../lifecycle/httpServer.js';
+import { createSteadyClock } from '../../lifecycle/steadyClock.js';
 import { startChangeFeed } from '../../services/changeFeed.js';
 import { createCredentialOpener } from '../../services/credentialOpener.js';
 import { readInstallKeys } from '../../services/installKeys.js';
@@ -82,6 +83,7 @@ export interface ServiceProcessOptions {
 export async function createServiceProcess(options: ServiceProcessOptions): Promise<ServiceProcess> {
   const { config, definition, log, lifecycle } = options;
   const { name: service } = definition;
+  const now = createSteadyClock();
   const metrics = createServiceMetrics(service);
   const connectionString = readSecretFile(
     config.databaseUrlFile('service'),
@@ -131,8 +133,9 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
     pool,
     log,
     spool: audit.spool,
+    now,
   });
-  const eras = createEraRegistry({ service, db: pool, log, now: Date.now });
+  const eras = createEraRegistry({ service, db: pool, log, now });
   const circuits = createCircuits();
   // A child holds the access token that it was started with; all others open it with each message.
   const isHeldByChildren = definition.kind === 'stdio' || definition.kind === 'docker';
@@ -167,12 +170,12 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
     spool: audit.spool,
     lists: createLastLists(pool, service, log),
     setup,
-    journal: openSessionJournal(join(config.paths.stateDir, 'sessions', `${service}.ndjson`), Date.now),
+    journal: openSessionJournal(join(config.paths.stateDir, 'sessions', `${service}.ndjson`), now),
     metrics,
     log,
     daily,
     noteUse: (instanceId) => uses.note(instanceId),
-    now: Date.now,
+    now,
     newId: randomUUID,
     randomBytes,
   };
@@ -225,13 +228,7 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
       publicPath: config.publicUrl.pathname.replace(/\/$/, ''),
       onStream,
     }),
-    answerMcp: createMcpEndpoint({
-      ctx,
-      legacy,
-      modern,
-      passthrough,
-      onStream,
-    }),
+    answerMcp: createMcpEndpoint({ ctx, legacy, modern, passthrough, onStream }),
     answerRest: await createRest(ctx, rooms, kindUpstream),
   });
 

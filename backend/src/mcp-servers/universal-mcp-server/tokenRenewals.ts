@@ -8,7 +8,7 @@ import { beginRenewal, failRenewal, finishRenewal } from '../../stores/oauthRene
 
 export type RenewalParts = Pick<
   TokenRenewalOptions,
-  'setup' | 'opener' | 'lookup' | 'changes' | 'spool' | 'log'
+  'setup' | 'opener' | 'lookup' | 'changes' | 'spool' | 'log' | 'now'
 > & {
   readonly definition: ServiceDefinition;
   readonly pool: DatabasePool;
@@ -30,7 +30,6 @@ export async function openTokenRenewal({ pool, ...parts }: RenewalParts): Promis
       fail: (key, failure) => failRenewal(pool, key, failure),
     },
     egress: createOAuthEgress(toOAuthPolicy(definition)),
-    now: Date.now,
     newId: randomUUID,
   });
 }
