@@ -8,6 +8,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { findProjectRoot } from '../backend/src/config/projectRoot.js';
+import { measureAudit, toAuditTable } from './audit.js';
 import { startBenchFleet, type BenchFleet, type BenchService } from './benchFleet.js';
 import { residentMiB } from './cpuTime.js';
 import { churners, legacyCallers, modernCallers, type Person } from './mcpCallers.js';
@@ -56,6 +57,11 @@ interface Plan {
 }
 
 async function main(): Promise<void> {
+  if ('Audit'.includes(options.sections) && options.rows === '') {
+    const audit = await measureAudit({ rounds: roundOptions.rounds });
+    console.log(options.json ? JSON.stringify({ audit }) : toAuditTable(audit));
+    if (options.sections === 'Audit') return;
+  }
   const rest = await startProgram('upstream');
   const mcp = await startProgram('mcpUpstream');
   const proxy = await startProgram('bareProxy', mcp.origin);

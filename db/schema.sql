@@ -1269,30 +1269,19 @@ end $$;
 
 ALTER FUNCTION portolan.ship_call_audit(p_spool_id text, p_service text, p_records jsonb) OWNER TO portolan_owner;
 
-CREATE FUNCTION portolan.ship_call_audit(p_spool_id text, p_service text, p_records jsonb, p_head bytea) RETURNS TABLE("position" bigint, added integer)
+CREATE FUNCTION portolan.ship_call_audit(p_spool_id text, p_service text, p_records jsonb, p_first_seq bigint, p_position bigint, p_head bytea) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'portolan', 'pg_temp'
     AS $$
 declare
   shipped_to bigint;
-  first_seq bigint;
-  last_seq bigint;
   shard_seq bigint;
+  added integer;
 begin
   insert into spool_positions (spool_id, service) values (p_spool_id, p_service) on conflict do nothing;
   select s.position into shipped_to from spool_positions s where s.spool_id = p_spool_id for update;
-
-  select min((r ->> 'seq')::bigint), max((r ->> 'seq')::bigint), max((r ->> 'position')::bigint)
-  into first_seq, last_seq, "position"
-  from jsonb_array_elements(p_records) r where (r ->> 'position')::bigint > shipped_to;
-  added := 0;
-  if last_seq is null then
-    "position" := shipped_to;
-    return next;
-    return;
-  end if;
   select s.seq into shard_seq from audit_shards s where s.audit = 'audit_calls' and s.shard = p_spool_id;
-  if first_seq <> coalesce(shard_seq, 0) + 1 then
+  if p_first_seq <> coalesce(shard_seq, 0) + 1 then
     raise exception 'the records do not follow the spool''s chain' using errcode = '40001';
   end if;
 
@@ -1311,21 +1300,21 @@ begin
     "argumentsDigest" text, "argumentsBytes" integer, "argumentsSealed" text, outcome text, "httpStatus" integer,
     "jsonRpcCode" integer, "isError" boolean, "errorCode" text, "durationMs" real, "resultBytes" bigint
   )
-  where r.position > shipped_to
+  where r.position > shipped_to and r.seq >= p_first_seq
   order by r.position;
   get diagnostics added = row_count;
-  if added <> last_seq - first_seq + 1 then
-    raise exception 'the records leave a gap in the spool''s chain' using errcode = '40001';
+  if added <> jsonb_array_length(p_records) then
+    raise exception 'the database has some of the records already' using errcode = '40001';
   end if;
 
-  insert into audit_shards as s (audit, shard, seq, head) values ('audit_calls', p_spool_id, last_seq, p_head)
+  insert into audit_shards as s (audit, shard, seq, head)
+  values ('audit_calls', p_spool_id, p_first_seq + added - 1, p_head)
   on conflict (audit, shard) do update set seq = excluded.seq, head = excluded.head, updated_at = now();
-  update spool_positions s set position = ship_call_audit."position", updated_at = now()
-  where s.spool_id = p_spool_id;
-  return next;
+  update spool_positions s set position = p_position, updated_at = now() where s.spool_id = p_spool_id;
+  return added;
 end $$;
 
-ALTER FUNCTION portolan.ship_call_audit(p_spool_id text, p_service text, p_records jsonb, p_head bytea) OWNER TO portolan_owner;
+ALTER FUNCTION portolan.ship_call_audit(p_spool_id text, p_service text, p_records jsonb, p_first_seq bigint, p_position bigint, p_head bytea) OWNER TO portolan_owner;
 
 CREATE FUNCTION portolan.spool_chain(p_spool_id text) RETURNS TABLE("position" bigint, seq bigint, head bytea)
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -2950,8 +2939,8 @@ GRANT ALL ON FUNCTION portolan.seal_audit_events(p_shard text, p_first_seq bigin
 REVOKE ALL ON FUNCTION portolan.ship_call_audit(p_spool_id text, p_service text, p_records jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.ship_call_audit(p_spool_id text, p_service text, p_records jsonb) TO portolan_service;
 
-REVOKE ALL ON FUNCTION portolan.ship_call_audit(p_spool_id text, p_service text, p_records jsonb, p_head bytea) FROM PUBLIC;
-GRANT ALL ON FUNCTION portolan.ship_call_audit(p_spool_id text, p_service text, p_records jsonb, p_head bytea) TO portolan_service;
+REVOKE ALL ON FUNCTION portolan.ship_call_audit(p_spool_id text, p_service text, p_records jsonb, p_first_seq bigint, p_position bigint, p_head bytea) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.ship_call_audit(p_spool_id text, p_service text, p_records jsonb, p_first_seq bigint, p_position bigint, p_head bytea) TO portolan_service;
 
 REVOKE ALL ON FUNCTION portolan.spool_chain(p_spool_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.spool_chain(p_spool_id text) TO portolan_service;

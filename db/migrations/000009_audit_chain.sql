@@ -75,31 +75,22 @@ language sql stable security definer set search_path = portolan, pg_temp as $$
   from (values (1)) one (n) left join audit_shards s on s.audit = 'audit_calls' and s.shard = p_spool_id
 $$;
 
--- `ship_call_audit` with the chain. The records follow each other without a gap from the shard's last number on, or
--- nothing is added: the shipper then asks for the state again.
-create function ship_call_audit(p_spool_id text, p_service text, p_records jsonb, p_head bytea)
-returns table ("position" bigint, added integer)
+-- `ship_call_audit` with the chain: records with the numbers from `p_first_seq` on, whose last ends at `p_position`. They
+-- follow what is there without a gap, or nothing is added: the shipper then asks for the state again.
+create function ship_call_audit(
+  p_spool_id text, p_service text, p_records jsonb, p_first_seq bigint, p_position bigint, p_head bytea
+)
+returns integer
 language plpgsql security definer set search_path = portolan, pg_temp as $$
 declare
   shipped_to bigint;
-  first_seq bigint;
-  last_seq bigint;
   shard_seq bigint;
+  added integer;
 begin
   insert into spool_positions (spool_id, service) values (p_spool_id, p_service) on conflict do nothing;
   select s.position into shipped_to from spool_positions s where s.spool_id = p_spool_id for update;
-
-  select min((r ->> 'seq')::bigint), max((r ->> 'seq')::bigint), max((r ->> 'position')::bigint)
-  into first_seq, last_seq, "position"
-  from jsonb_array_elements(p_records) r where (r ->> 'position')::bigint > shipped_to;
-  added := 0;
-  if last_seq is null then
-    "position" := shipped_to;
-    return next;
-    return;
-  end if;
   select s.seq into shard_seq from audit_shards s where s.audit = 'audit_calls' and s.shard = p_spool_id;
-  if first_seq <> coalesce(shard_seq, 0) + 1 then
+  if p_first_seq <> coalesce(shard_seq, 0) + 1 then
     raise exception 'the records do not follow the spool''s chain' using errcode = '40001';
   end if;
 
@@ -118,21 +109,22 @@ begin
     "argumentsDigest" text, "argumentsBytes" integer, "argumentsSealed" text, outcome text, "httpStatus" integer,
     "jsonRpcCode" integer, "isError" boolean, "errorCode" text, "durationMs" real, "resultBytes" bigint
   )
-  where r.position > shipped_to
+  where r.position > shipped_to and r.seq >= p_first_seq
   order by r.position;
   get diagnostics added = row_count;
-  if added <> last_seq - first_seq + 1 then
-    raise exception 'the records leave a gap in the spool''s chain' using errcode = '40001';
+  if added <> jsonb_array_length(p_records) then
+    raise exception 'the database has some of the records already' using errcode = '40001';
   end if;
 
-  insert into audit_shards as s (audit, shard, seq, head) values ('audit_calls', p_spool_id, last_seq, p_head)
+  insert into audit_shards as s (audit, shard, seq, head)
+  values ('audit_calls', p_spool_id, p_first_seq + added - 1, p_head)
   on conflict (audit, shard) do update set seq = excluded.seq, head = excluded.head, updated_at = now();
-  update spool_positions s set position = ship_call_audit."position", updated_at = now()
-  where s.spool_id = p_spool_id;
-  return next;
+  update spool_positions s set position = p_position, updated_at = now() where s.spool_id = p_spool_id;
+  return added;
 end $$;
 
-grant execute on function spool_chain(text), ship_call_audit(text, text, jsonb, bytea) to portolan_service;
+grant execute on function spool_chain(text), ship_call_audit(text, text, jsonb, bigint, bigint, bytea)
+  to portolan_service;
 
 -- One sealer at a time: whoever has this lock until its transaction ends.
 create function lock_audit_chain() returns boolean

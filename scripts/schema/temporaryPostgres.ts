@@ -21,7 +21,11 @@ export function findDebianPostgres(): string | null {
   return existsSync(join(binDir, 'initdb')) && existsSync(join(binDir, 'pg_dump')) ? binDir : null;
 }
 
-export async function startTemporaryPostgres(binDir: string): Promise<TemporaryPostgres> {
+/** What is in it need not outlive a loss of power unless `fsync` says so. */
+export async function startTemporaryPostgres(
+  binDir: string,
+  { fsync = 'off' }: { readonly fsync?: 'on' | 'off' } = {},
+): Promise<TemporaryPostgres> {
   const user = choosePostgresUser();
   const home = mkdtempSync(join(tmpdir(), 'portolan-pg-'));
   chmodSync(home, 0o755);
@@ -35,7 +39,7 @@ export async function startTemporaryPostgres(binDir: string): Promise<TemporaryP
     const at = { dataDir, socketDir, port: 5432 };
     const running = await runPostgres(
       { bin: join(binDir, 'postgres'), args: toPostgresArgs(at), user, ...at },
-      { fsync: 'off' },
+      { fsync },
     );
     return {
       url: toSocketUrl({ user: superuserName, password, database: 'postgres', ...at }),

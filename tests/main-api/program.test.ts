@@ -18,6 +18,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { formatPortsLock } from '../../backend/src/catalog/portsLock.js';
 import { toStatePaths, type StatePaths } from '../../backend/src/config/statePaths.js';
+import { createPool } from '../../backend/src/database/pool.js';
 import { newJwtKeysFiles } from '../../backend/src/services/jwtKeys.js';
 import { layInstallKeys } from '../../backend/src/services/installKeys.js';
 import { newKeyRingFile, parseKeyRing } from '../../backend/src/vault/keyRing.js';
@@ -165,14 +166,22 @@ describe('the main API as a program', () => {
       status: 503,
       keys: 'failed',
     });
-    const admin = await signInFirstAdmin(program, state);
-    const refused = await admin.post('/api/v1/services/notes/authenticate', { apiKey: 'some key' });
+    await waitUntil('the set-up code is there', () => existsSync(state.paths.setupCode), 10_000);
+    const setupCode = readFileSync(state.paths.setupCode, 'utf8').trim();
+    // What cannot be signed in the audit is not done (H02).
+    const refused = await program.post('/api/v1/auth/setup', {
+      email: 'admin@example.com',
+      password: goodPassword,
+      setupCode,
+    });
     expect({ status: refused.status, code: refused.body.code }).toEqual({ status: 503, code: 'SEALED' });
     expect(refused.headers.get('retry-after')).not.toBeNull();
     expect(await countKeys(db)).toEqual(before);
     expect(readdirSync(state.paths.stateDir).filter((name) => name.startsWith('keyring'))).toEqual([]);
     replaceRing(state.ring);
     await waitUntil('the vault is open', async () => (await program.get('/readyz')).status === 200, 10_000);
+    const admin = await signInFirstAdmin(program, state);
+    expect((await admin.get('/api/v1/users/me')).status).toBe(200);
   });
 
   it('G05 is sealed with the key ring of another installation, and the data is intact when the right one is back', async () => {
@@ -186,17 +195,14 @@ describe('the main API as a program', () => {
       keys: 'failed',
     });
     expect((await program.get('/livez')).status).toBe(200);
-    const { body } = await program.post('/api/v1/auth/login', {
-      email: 'admin@example.com',
-      password: goodPassword,
-    });
-    const admin = createClient(program.url, body.accessToken);
-    const refused = await admin.post('/api/v1/services/notes/authenticate', { apiKey: 'some key' });
+    const admin = { email: 'admin@example.com', password: goodPassword };
+    const refused = await program.post('/api/v1/auth/login', admin);
     expect({ status: refused.status, code: refused.body.code }).toEqual({ status: 503, code: 'SEALED' });
     expect(await countKeys(db)).toEqual(before);
     replaceRing(state.ring);
     await waitUntil('the vault is open', async () => (await program.get('/readyz')).status === 200, 10_000);
     expect(await countKeys(db)).toEqual(before);
+    expect((await program.post('/api/v1/auth/login', admin)).status).toBe(200);
   });
 });
 
@@ -232,6 +238,7 @@ describe('the main API and its database', () => {
     await expectAway();
 
     const first = await cluster.start();
+    await layKeys(cluster, state);
     const reaches = async (): Promise<boolean> =>
       (await program.post('/api/v1/auth/login', login)).status === 401;
     await waitUntil('sign-in is answered', reaches, 5_000);
@@ -244,6 +251,14 @@ describe('the main API and its database', () => {
     await waitUntil('sign-in is answered again', reaches, 5_000);
   }, 60_000);
 });
+
+/** What set-up does on an empty database. */
+async function layKeys(cluster: OwnCluster, { ring }: State): Promise<void> {
+  await using pool = createPool({ connectionString: cluster.url('api'), applicationName: 'test' });
+  await pool.transaction((client) =>
+    layInstallKeys(client, { ring: parseKeyRing(ring), newId: randomUUID, randomBytes }),
+  );
+}
 
 /** A key file that no start may accept, what of it has to be named, and what must not be printed. */
 function toUnfitFile({ paths, ring, jwt }: State, unfit: string) {

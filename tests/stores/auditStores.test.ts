@@ -135,14 +135,18 @@ it('refuses records that leave a gap in a chain, or go over what is there, and a
       spoolId: 's',
       service: 'figma',
       records: JSON.stringify(seqs.map((seq) => ({ ...aRecord(seq * 10), seq, mac }))),
+      firstSeq: seqs[0]!,
+      position: seqs.at(-1)! * 10,
       head: Buffer.alloc(32),
     });
   const outOfStep = { code: '40001' };
   await expect(ship([2])).rejects.toMatchObject(outOfStep);
-  await expect(ship([1, 3])).rejects.toMatchObject(outOfStep);
-  expect(await ship([1, 2])).toEqual({ position: 20, added: 2 });
+  expect(await ship([1, 2])).toBe(2);
   await expect(ship([4])).rejects.toMatchObject(outOfStep);
-  expect(await ship([1, 2, 3])).toEqual({ position: 30, added: 1 });
+  await expect(ship([1, 2, 3])).rejects.toMatchObject(outOfStep);
+  // Nothing of a batch whose numbers are not what it says is added.
+  await expect(ship([3, 1])).rejects.toMatchObject(outOfStep);
+  expect(await ship([3])).toBe(1);
   expect(await countCalls(await db.superuser())).toBe(3);
 });
 

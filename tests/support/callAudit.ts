@@ -40,7 +40,7 @@ export function aCallChain(pool: DatabasePool, service: string, key: KeyObject =
   return createCallChain({
     kAudit: () => key,
     findChain: (spoolId) => findSpoolChain(pool, spoolId),
-    shipChained: (spoolId, records, head) => shipCallAudit(pool, { spoolId, service, records, head }),
+    shipChained: (batch) => shipCallAudit(pool, { ...batch, service }),
     forgetSpool: (spoolId) => forgetSpool(pool, spoolId),
   });
 }

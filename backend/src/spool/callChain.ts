@@ -5,7 +5,7 @@
  */
 import type { KeyObject } from 'node:crypto';
 import { codeOf } from '../database/databaseErrors.js';
-import type { ShippedBatch, SpoolChain } from '../stores/callAuditStore.js';
+import type { ChainedBatch, SpoolChain } from '../stores/callAuditStore.js';
 import { callRecordMac, firstHead, foldHead } from '../vault/auditMacs.js';
 import type { PlacedLine, ShipBatch, SpoolBatch } from './spoolBatch.js';
 
@@ -13,8 +13,7 @@ export interface CallChainOptions {
   /** @throws AppError SEALED: nothing is shipped then, and the spool keeps what it has. */
   readonly kAudit: () => KeyObject;
   readonly findChain: (spoolId: string) => Promise<SpoolChain>;
-  /** Adds the records, JSON text of an array of `CallAuditRecord`, and moves position, number and head. */
-  readonly shipChained: (spoolId: string, records: string, head: Buffer) => Promise<ShippedBatch>;
+  readonly shipChained: (batch: Omit<ChainedBatch, 'service'>) => Promise<unknown>;
   readonly forgetSpool: (spoolId: string) => Promise<void>;
 }
 
@@ -40,8 +39,9 @@ export function createCallChain({
     const last = fresh.at(-1);
     if (last === undefined) return void chains.set(spoolId, chain);
     const { records, head } = toChained(kAudit(), spoolId, chain, fresh);
-    await shipChained(spoolId, records, head);
-    chains.set(spoolId, { position: last.position, seq: chain.seq + fresh.length, head });
+    const { position } = last;
+    await shipChained({ spoolId, records, firstSeq: chain.seq + 1, position, head });
+    chains.set(spoolId, { position, seq: chain.seq + fresh.length, head });
   };
 
   return {

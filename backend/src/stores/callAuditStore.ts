@@ -51,13 +51,6 @@ export interface CallAuditRecord {
   readonly resultBytes?: number;
 }
 
-export interface ShippedBatch {
-  /** How far the spool has come now. */
-  readonly position: number;
-  /** Rows that this call added; the rest were there already. */
-  readonly added: number;
-}
-
 /** How far a spool was shipped: in bytes, and in records that are chained. */
 export interface SpoolChain {
   readonly position: number;
@@ -66,29 +59,33 @@ export interface SpoolChain {
   readonly head: Buffer | null;
 }
 
-/**
- * Adds the records beyond the spool's position, in order, and moves position, number and head: all or nothing.
- * `records`: JSON text of an array of `CallAuditRecord` with `seq` and `mac`; SQLSTATE 40001 when the first that is new
- * does not follow the last that is there.
- */
-export async function shipCallAudit(
-  db: Queryable,
-  { spoolId, service, records, head }: ChainedBatch,
-): Promise<ShippedBatch> {
-  const { rows } = await db.query<ShippedBatch>({
-    name: 'ship_call_audit',
-    text: 'select "position"::float8 as position, added from ship_call_audit($1, $2, $3, $4)',
-    values: [spoolId, service, records, head],
-  });
-  return rows[0]!;
-}
-
+/** A batch with its place in the chain of its spool. */
 export interface ChainedBatch {
   readonly spoolId: string;
   readonly service: string;
+  /** JSON text of an array of `CallAuditRecord` with `seq` and `mac`, numbered without a gap. */
   readonly records: string;
+  readonly firstSeq: number;
+  /** Where the last of them ends. */
+  readonly position: number;
   /** The spool's head after the last of them. */
   readonly head: Buffer;
+}
+
+/**
+ * Adds the records and moves position, number and head: all or nothing. Answers how many there were.
+ * SQLSTATE 40001 when the first does not follow the last that is there.
+ */
+export async function shipCallAudit(
+  db: Queryable,
+  { spoolId, service, records, firstSeq, position, head }: ChainedBatch,
+): Promise<number> {
+  const { rows } = await db.query<{ added: number }>({
+    name: 'ship_call_audit',
+    text: 'select ship_call_audit($1, $2, $3, $4, $5, $6) as added',
+    values: [spoolId, service, records, firstSeq, position, head],
+  });
+  return rows[0]?.added ?? 0;
 }
 
 /** Zeros and null for a spool that was never shipped from. */

@@ -42,7 +42,7 @@ export function openCallAudit({
   const chain = createCallChain({
     kAudit: () => vault.keys().system.audit,
     findChain: (spoolId) => findSpoolChain(pool, spoolId),
-    shipChained: (spoolId, records, head) => shipCallAudit(pool, { spoolId, service, records, head }),
+    shipChained: (batch) => shipCallAudit(pool, { ...batch, service }),
     forgetSpool: (spoolId) => forgetSpool(pool, spoolId),
   });
   const spool = openCallSpool({
