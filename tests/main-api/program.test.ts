@@ -241,7 +241,8 @@ describe('the main API and its database', () => {
     await layKeys(cluster, state);
     const reaches = async (): Promise<boolean> =>
       (await program.post('/api/v1/auth/login', login)).status === 401;
-    await waitUntil('sign-in is answered', reaches, 5_000);
+    // Set-up came later than the database: the vault has to open as well.
+    await waitUntil('sign-in is answered', reaches, 15_000);
     // As `pg_ctl stop -m immediate` does.
     process.kill(first.pid, 'SIGQUIT');
     await waitUntil('its loss is noticed', async () => (await program.get('/readyz')).status === 503);
