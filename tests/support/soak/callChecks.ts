@@ -84,6 +84,16 @@ export function checkAnswer(journal: Journal, call: Call, slackMs: number): void
   });
 }
 
+/** A conversation that was not begun: how it was refused has to be one of the ways that there are. */
+export function checkOpening(journal: Journal, tenant: Tenant, answer: NonNullable<Call['answer']>): void {
+  if (answer.kind === 'vanished') return;
+  const isRefusal = answer.kind !== 'answered' && answer.kind !== 'no-end';
+  const form = isRefusal ? refusalOf(answer) : answer.kind;
+  journal.count(`${tenant.service}: not opened, ${form}`);
+  if (isRefusal && !allowedRefusals.has(form))
+    journal.report('f', `a conversation was refused with ${form}: ${textOf(answer)}`, { tenant });
+}
+
 /** The owner is changing the instance, just did, or does not know what came of it. */
 export function isUnsettled(
   { tenant, url }: Pick<Call, 'tenant' | 'url'>,

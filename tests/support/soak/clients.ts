@@ -4,7 +4,7 @@
  */
 import { request as httpRequest } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
-import { checkAnswer } from './callChecks.js';
+import { checkAnswer, checkOpening } from './callChecks.js';
 import { callerKinds, openCaller, type Caller, type CallerKind } from './callers.js';
 import type { Answer, Call, Journal, Tenant } from './journal.js';
 import type { Random } from './random.js';
@@ -54,7 +54,9 @@ export async function runClient(tenant: Tenant, options: ClientOptions): Promise
     if (caller === null) {
       const opened = await withDeadline(over, (signal) => openCaller(kindFor(tenant, random), way, signal));
       if (opened === null || 'answer' in opened) {
-        if (opened !== null) journal.count(`${tenant.service}: not opened (${opened.answer.kind})`);
+        if (opened !== null) checkOpening(journal, tenant, opened.answer);
+        else if (!over.aborted)
+          journal.report('f', 'a conversation was neither begun nor refused', { tenant });
         goodSince = null;
         await pause();
         continue;
