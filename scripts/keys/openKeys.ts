@@ -84,6 +84,8 @@ function openPool(config: Config, options: Omit<PoolOptions, 'connectionString'>
     ),
     statementTimeoutMs: 30_000,
     idleTimeoutMs: 10_000,
+    // A busy server is worth waiting for: nobody waits for this command but its operator.
+    checkoutTimeoutMs: 15_000,
     ...options,
   });
 }

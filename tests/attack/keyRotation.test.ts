@@ -133,7 +133,7 @@ it(`G07 ${dataKeys} data keys under ${callsPerSecond} calls a second: no call fa
   process.stdout.write(
     `${dataKeys} data keys in ${seconds.toFixed(1)} s, ${calls} calls, ${made} users meanwhile\n`,
   );
-  expect(rotated).toMatchObject({ ended: 0 });
+  expect([rotated.ended, rotated.ended === 0 ? '' : rotated.stderr]).toEqual([0, '']);
   expect(errors).toEqual([]);
   expect(made).toBeGreaterThan(0);
   expect(calls).toBeGreaterThan(people);

@@ -5,12 +5,24 @@
 
 /** Count and lengths are unsigned 32-bit big-endian; text is UTF-8. */
 export function encodeByteList(values: readonly (string | Uint8Array)[]): Buffer {
-  const parts: Uint8Array[] = [uint32(values.length)];
+  let size = numberBytes;
+  for (const value of values) size += numberBytes + byteLength(value);
+  const list = Buffer.allocUnsafe(size);
+  let at = list.writeUInt32BE(values.length);
   for (const value of values) {
-    const bytes = typeof value === 'string' ? Buffer.from(value, 'utf8') : value;
-    parts.push(uint32(bytes.length), bytes);
+    const length = byteLength(value);
+    at = list.writeUInt32BE(length, at);
+    if (typeof value === 'string') list.write(value, at, 'utf8');
+    else list.set(value, at);
+    at += length;
   }
-  return Buffer.concat(parts);
+  return list;
+}
+
+const numberBytes = 4;
+
+function byteLength(value: string | Uint8Array): number {
+  return typeof value === 'string' ? Buffer.byteLength(value, 'utf8') : value.length;
 }
 
 export function uint32(value: number): Buffer {
