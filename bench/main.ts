@@ -16,6 +16,7 @@ import { measureAll, type Row } from './measuring.js';
 import { startNginx } from './nginx.js';
 import { toReport, toSection, type Section } from './report.js';
 import { measureSessions } from './openSessions.js';
+import { measureVault } from './vault.js';
 import { measureTenants } from './tenants.js';
 
 const { values: options } = parseArgs({
@@ -232,7 +233,12 @@ async function main(): Promise<void> {
     'Tenants'.includes(options.sections) && options.rows === ''
       ? await compareTenants(fleet, proxy.origin)
       : null;
-  console.log(toReport({ ...roundOptions, clients, idleMiB, sections, sessions, tenants }, options.json));
+  const vault =
+    'Vault'.includes(options.sections) && options.rows === ''
+      ? await measureVault(roundOptions.rounds)
+      : null;
+  const figures = { ...roundOptions, clients, idleMiB, sections, sessions, tenants, vault };
+  console.log(toReport(figures, options.json));
 }
 
 /** One loud and ten quiet users, each with an instance. */

@@ -1,6 +1,7 @@
 /** The benchmark's figures as markdown for people, or as JSON. */
 import { availableParallelism, cpus } from 'node:os';
 import type { Measured, Row } from './measuring.js';
+import { toVaultTable, type VaultFigures } from './vault.js';
 import type { SessionFigures } from './openSessions.js';
 import { toTenantsTable, type TenantsLine } from './tenants.js';
 
@@ -33,6 +34,7 @@ export interface Report {
   readonly sessions: SessionFigures | null;
   /** Null when they were not measured. */
   readonly tenants: readonly TenantsLine[] | null;
+  readonly vault: VaultFigures | null;
 }
 
 /** @param yardsticks how many of the rows, from the first, are there to be compared with. */
@@ -65,12 +67,13 @@ export function toSection(
 export function toReport(report: Report, asJson: boolean): string {
   const machine = `${cpus()[0]?.model ?? 'unknown'}, ${availableParallelism()} cores, Node ${process.versions.node}`;
   if (asJson) return JSON.stringify({ machine, ...report }, null, 2);
-  const { rounds, roundMs, clients, idleMiB, sections, sessions, tenants } = report;
+  const { rounds, roundMs, clients, idleMiB, sections, sessions, tenants, vault } = report;
   return [
     `${machine}; ${rounds} rounds of ${roundMs} ms, ${clients} clients, each with its own credential`,
     ...sections.flatMap(toTable),
     ...(sessions === null ? [] : toSessionLines(sessions)),
     ...(tenants === null ? [] : toTenantsTable(tenants)),
+    ...(vault === null ? [] : toVaultTable(vault)),
     '',
     `A universal server before its first call: ${idleMiB.toFixed(0)} MiB resident.`,
   ].join('\n');

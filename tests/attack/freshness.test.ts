@@ -5,21 +5,23 @@ import { seal } from '../../backend/src/vault/sealedRecord.js';
 import { aBinding, aDek } from '../vault/given.js';
 
 const records = 1_000_000;
-const [saltAt, saltBytes, ivBytes] = [4 + 1 + 16, 32, 12];
-const ivAt = saltAt + saltBytes + 32;
+const saltAt = 4 + 1 + 16;
+const ivAt = saltAt + 32 + 32;
 
 it('G10 repeats no (key, IV) in 10^6 sealed records of one DEK', () => {
-  // The key follows from DEK and salt, so salt and IV together name the pair; a set of the salts' and IVs' own would
-  // hold even if one of the two repeated.
-  const [pairs, salts, ivs] = [new Set<string>(), new Set<string>(), new Set<string>()];
+  // The key follows from DEK and salt. If the first 64 bits of all salts differ, and so do those of all IVs, no pair is
+  // there twice; by chance two of them agree once in 10^7 runs.
+  const [salts, ivs] = [new BigUint64Array(records), new BigUint64Array(records)];
   const [dek, place, plaintext] = [aDek(), aBinding(), Buffer.from('same')];
-  for (let count = 0; count < records; count += 1) {
+  for (let at = 0; at < records; at += 1) {
     const record = seal(dek, plaintext, place, randomBytes);
-    const salt = record.toString('latin1', saltAt, saltAt + saltBytes);
-    const iv = record.toString('latin1', ivAt, ivAt + ivBytes);
-    pairs.add(salt + iv);
-    salts.add(salt.slice(0, 12));
-    ivs.add(iv);
+    salts[at] = record.readBigUInt64BE(saltAt);
+    ivs[at] = record.readBigUInt64BE(ivAt);
   }
-  expect([pairs.size, salts.size, ivs.size]).toEqual([records, records, records]);
+  expect([countRepeated(salts), countRepeated(ivs)]).toEqual([0, 0]);
 }, 300_000);
+
+function countRepeated(values: BigUint64Array): number {
+  const sorted = values.toSorted();
+  return sorted.reduce((count, value, at) => count + (at > 0 && sorted[at - 1] === value ? 1 : 0), 0);
+}

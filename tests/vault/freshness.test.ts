@@ -1,6 +1,6 @@
 /**
- * G10 asks for 10^6 encrypts without a repeated (key, IV). Here 10^5 records and 10^4 of each other kind are looked at;
- * a generator with fewer than about 32 random bits would fail, and the full promise rests on the widths checked first.
+ * G10 asks for 10^6 encrypts without a repeated (key, IV); `attack/freshness.test.ts` makes them. Here, quickly, 10^5 records
+ * and 10^4 of each other kind are looked at, and the widths that the promise rests on.
  */
 import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from '@jest/globals';
