@@ -125,11 +125,9 @@ export function createInstancesRoutes({
             isActive: z.boolean().optional().describe('False pauses: the URL answers like none at all.'),
             label: label.optional().describe('The new label.'),
             accessMode: z
-              .enum(accessModes, { error: 'must be url or url+token; oauth comes with a later release' })
+              .enum([...accessModes, 'oauth'])
               .optional()
-              .describe(
-                '`url`: the URL is enough. `url+token`: an access key of the instance is needed as well.',
-              ),
+              .describe('`url`: the URL is enough. `url+token`: an access key as well. `oauth`: not yet.'),
             allowedCidrs: z
               .array(z.string().max(64))
               .max(32)

@@ -6,14 +6,14 @@
 import { toAddressBlock } from '../../addresses/addressBlocks.js';
 import { AppError } from '../../errors/appError.js';
 import type { InstanceAccess } from '../../stores/instanceAccessStore.js';
-import type { Instance } from '../../stores/instancesStore.js';
-import { stricterMode, type UsableAccessMode } from '../accessModes.js';
+import type { AccessMode, Instance } from '../../stores/instancesStore.js';
+import { stricterMode } from '../accessModes.js';
 import type { Actor } from '../changeAudit.js';
 import { hasRecentSignIn, minimumModeOf, type InstanceParts } from './instanceParts.js';
 
 /** What is absent stays as it is. */
 export interface AccessChange {
-  readonly accessMode?: UsableAccessMode;
+  readonly accessMode?: AccessMode;
   /** Addresses and CIDR blocks; empty: from anywhere. */
   readonly allowedCidrs?: readonly string[];
   /** Null: no end. */
@@ -80,6 +80,8 @@ function toMode(
   { accessMode }: AccessChange,
 ): Instance['accessMode'] {
   if (accessMode === undefined) return before.accessMode;
+  if (accessMode === 'oauth')
+    throw refused('/accessMode', 'oauth comes with a later release; use url or url+token');
   if (stricterMode(accessMode, minimumModeOf(parts, before.service)) === accessMode) return accessMode;
   throw refused('/accessMode', 'is less than an admin asks of every instance of this service');
 }

@@ -130,6 +130,8 @@ export function createInstanceRooms(ctx: BridgeContext): InstanceRooms {
     ctx.upstream.forget(before.id, now);
     if (now === null) return drop(before.id, gone);
     const room = rooms.get(before.id)?.room;
+    // Whoever came under an older epoch has no right to the answer any more.
+    if (now.epoch !== before.epoch) room?.abortCalls(gone);
     for (const thing of Array.from(room?.open.values() ?? [])) thing.onInstanceChange(now, onlyKeys);
   };
 
@@ -167,7 +169,12 @@ export function createInstanceRooms(ctx: BridgeContext): InstanceRooms {
         return held.room;
       }
       const room = new InstanceRoom(ctx, bucketOf(instance.userId));
-      const unwatch = ctx.watch.watch(instance, (now, onlyKeys) => onChange(instance, now, onlyKeys));
+      let known = instance;
+      const unwatch = ctx.watch.watch(instance, (now, onlyKeys) => {
+        const before = known;
+        known = now ?? known;
+        onChange(before, now, onlyKeys);
+      });
       rooms.set(instance.id, { room, userId: instance.userId, unwatch });
       return room;
     },
