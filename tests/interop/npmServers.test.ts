@@ -41,7 +41,7 @@ describe('npm’s stdio servers', () => {
       const direct = await accountDirectly(commandOf(server, home), server.call);
       expect(direct.revision).toBe(server.revision);
       expect(direct.account.tools.length).toBeGreaterThan(0);
-      await using universal = await openUniversalServer({ definition: serviceOf(server, home), site });
+      await using universal = await openUniversalServer({ definition: serviceOf(server), site });
       for (const kind of clientKinds) {
         const expected = kind === 'SDK v2, modern era' ? withoutTasks(direct.account) : direct.account;
         const { url } = await universal.aUrl();

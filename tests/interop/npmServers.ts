@@ -1,5 +1,6 @@
 /** Stdio servers of others, as npm has them, that start without network (tools/interop pins them). */
 import { join } from 'node:path';
+import { parseTemplate } from '../../backend/src/catalog/template.js';
 import { aStdioService } from '../support/aStdioService.js';
 import { projectRoot } from '../support/universalServer.js';
 
@@ -113,5 +114,15 @@ export function commandOf(
   };
 }
 
-export const serviceOf = (server: NpmServer, home: string) =>
-  aStdioService('everything', { ...commandOf(server, home), package: null, inheritEnv: ['PATH'] });
+/** Kept apart as far as this machine allows; what the server fills is its instance's own directory. */
+export const serviceOf = (server: NpmServer) =>
+  aStdioService('everything', {
+    command: join(interopBins, server.bin),
+    args: [...(server.args ?? [])],
+    env: {
+      MEMORY_FILE_PATH: parseTemplate('instance', '{{dataDir}}/memory.jsonl', new Set(['dataDir'])),
+      ...server.env,
+    },
+    package: null,
+    inheritEnv: ['PATH'],
+  });

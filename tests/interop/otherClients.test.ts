@@ -54,7 +54,7 @@ describe.each(chosen)('onto $bin', (server) => {
   it(
     'U06 the MCP Inspector lists the same tools, and gets the same answer, as directly',
     async () => {
-      await using universal = await openUniversalServer({ definition: serviceOf(server, home), site });
+      await using universal = await openUniversalServer({ definition: serviceOf(server), site });
       const { url } = await universal.aUrl();
       const { command, args, env } = commandOf(server, home);
       const variables = Object.entries(env).flatMap(([name, value]) => ['-e', `${name}=${value}`]);
@@ -85,7 +85,7 @@ describe.each(chosen)('onto $bin', (server) => {
     'U06 mcp-remote (%s) carries a stdio client to the same account as directly',
     async (transport, path) => {
       const { account } = await accountDirectly(commandOf(server, home), server.call);
-      await using universal = await openUniversalServer({ definition: serviceOf(server, home), site });
+      await using universal = await openUniversalServer({ definition: serviceOf(server), site });
       const { url } = await universal.aUrl();
       const { answer, tools } = await accountByRemote(`${url}${path}`, transport, server.call);
       expect({ answer, tools }).toEqual({ answer: account.answer, tools: account.tools });
