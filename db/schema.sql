@@ -794,6 +794,17 @@ end $$;
 
 ALTER FUNCTION portolan.notify_registry_changed() OWNER TO portolan_owner;
 
+CREATE FUNCTION portolan.notify_tool_pins() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+begin
+  perform pg_notify('portolan_tool_pins', new.service);
+  return null;
+end $$;
+
+ALTER FUNCTION portolan.notify_tool_pins() OWNER TO portolan_owner;
+
 CREATE FUNCTION portolan.notify_user_changed() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO 'portolan', 'pg_temp'
@@ -933,6 +944,21 @@ end $$;
 
 ALTER FUNCTION portolan.purge_expired() OWNER TO portolan_owner;
 
+CREATE FUNCTION portolan.purge_tool_sightings() RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+declare
+  purged bigint;
+begin
+  delete from tool_pins p
+  where p.state = 'waiting' and p.seen_at < now() - case when p.is_new then interval '180 days' else interval '30 days' end;
+  get diagnostics purged = row_count;
+  return purged;
+end $$;
+
+ALTER FUNCTION portolan.purge_tool_sightings() OWNER TO portolan_owner;
+
 CREATE FUNCTION portolan.read_era_verdict(p_service text, p_upstream bytea, p_auth_context bytea) RETURNS TABLE(speaks_modern boolean, speaks_legacy boolean, legacy_transport text, asked_at timestamp with time zone)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'portolan', 'pg_temp'
@@ -1016,6 +1042,15 @@ $$;
 
 ALTER FUNCTION portolan.read_system_keys() OWNER TO portolan_owner;
 
+CREATE FUNCTION portolan.read_tool_pins(p_service text) RETURNS TABLE(tool text, digest text, state text, is_new boolean)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+  select p.tool, p.digest, p.state, p.is_new from tool_pins p where p.service = p_service
+$$;
+
+ALTER FUNCTION portolan.read_tool_pins(p_service text) OWNER TO portolan_owner;
+
 CREATE FUNCTION portolan.record_instance_state(p_id uuid, p_service text, p_credential_revision integer, p_state text, p_cause text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'portolan', 'pg_temp'
@@ -1041,6 +1076,76 @@ begin
 end $$;
 
 ALTER FUNCTION portolan.record_instance_state(p_id uuid, p_service text, p_credential_revision integer, p_state text, p_cause text) OWNER TO portolan_owner;
+
+CREATE FUNCTION portolan.report_tools(p_service text, p_instance_id uuid, p_tools text[], p_definitions text[], p_is_plain boolean[], p_is_last boolean) RETURNS TABLE(tool text, digest text, state text, is_new boolean, is_first boolean)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'portolan', 'pg_temp'
+    AS $$
+declare
+  baseline tool_baselines;
+  is_first_use boolean;
+  known boolean;
+  was_waiting boolean;
+  is_told boolean := false;
+begin
+  if cardinality(p_tools) > 1000 or cardinality(p_definitions) <> cardinality(p_tools)
+      or cardinality(p_is_plain) <> cardinality(p_tools) then
+    raise exception 'a report of tools that is too long or not whole' using errcode = 'check_violation';
+  end if;
+  perform 1 from instances i where i.id = p_instance_id and i.service = p_service and i.deleted_at is null;
+  if not found or cardinality(p_tools) = 0 then
+    return;
+  end if;
+
+  -- The row is the lock: of two processes that see a service for the first time one is the first.
+  insert into tool_baselines (service, instance_id) values (p_service, p_instance_id) on conflict do nothing;
+  select * into baseline from tool_baselines b where b.service = p_service for update;
+  is_first_use := baseline.completed_at is null and baseline.instance_id = p_instance_id
+    and baseline.begun_at > now() - interval '1 minute';
+
+  for at in 1 .. cardinality(p_tools) loop
+    tool := p_tools[at];
+    digest := 'v1:' || encode(sha256(convert_to(p_definitions[at], 'UTF8')), 'hex');
+    update tool_pins p
+    set seen_at = case when p.seen_at < now() - interval '1 day' then now() else p.seen_at end
+    where p.service = p_service and p.tool = report_tools.tool and p.digest = report_tools.digest
+    returning p.state, p.is_new into state, is_new;
+    if found then
+      is_first := false;
+      return next;
+      continue;
+    end if;
+
+    select count(*) > 0, coalesce(bool_or(p.state = 'waiting'), false) into known, was_waiting
+    from tool_pins p where p.service = p_service and p.tool = report_tools.tool;
+    is_new := not known and p_is_plain[at] and (
+      select count(*) < 1000 from tool_pins p where p.service = p_service and p.is_new
+    );
+    state := case when is_new and is_first_use then 'approved' else 'waiting' end;
+    insert into tool_pins (service, tool, digest, definition, state, is_new)
+    values (p_service, tool, digest, p_definitions[at], state, is_new);
+    is_first := not was_waiting;
+    is_told := is_told or is_first;
+    return next;
+  end loop;
+
+  if is_first_use and p_is_last then
+    update tool_baselines b set completed_at = now() where b.service = p_service;
+  end if;
+
+  delete from tool_pins p using (
+    select w.tool, w.digest, row_number() over (partition by w.tool order by w.sequence desc) as of_tool,
+           row_number() over (order by w.sequence desc) as of_all
+    from tool_pins w where w.service = p_service and w.state = 'waiting' and not w.is_new
+  ) ranked
+  where p.service = p_service and p.tool = ranked.tool and p.digest = ranked.digest
+    and (ranked.of_tool > 20 or ranked.of_all > 500);
+  if is_told then
+    perform pg_notify('portolan_tool_pins', p_service);
+  end if;
+end $$;
+
+ALTER FUNCTION portolan.report_tools(p_service text, p_instance_id uuid, p_tools text[], p_definitions text[], p_is_plain boolean[], p_is_last boolean) OWNER TO portolan_owner;
 
 CREATE FUNCTION portolan.reseal_record(p_table text, p_column text, p_row_id uuid, p_from bytea, p_to bytea) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2117,6 +2222,56 @@ ALTER TABLE portolan.system_keys OWNER TO portolan_owner;
 
 COMMENT ON TABLE portolan.system_keys IS 'Keys of the installation, wrapped by a KEK.';
 
+CREATE TABLE portolan.tool_baselines (
+    service text NOT NULL,
+    instance_id uuid,
+    begun_at timestamp with time zone DEFAULT now() NOT NULL,
+    completed_at timestamp with time zone,
+    CONSTRAINT tool_baselines_service_check CHECK ((service ~ '^[a-z0-9][a-z0-9_-]{0,63}$'::text))
+);
+
+ALTER TABLE ONLY portolan.tool_baselines FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.tool_baselines OWNER TO portolan_owner;
+
+COMMENT ON TABLE portolan.tool_baselines IS 'From when on the definitions of a service''s tools are held to what was seen before.';
+
+CREATE TABLE portolan.tool_pins (
+    service text NOT NULL,
+    tool text NOT NULL,
+    digest text NOT NULL,
+    definition text NOT NULL,
+    state text NOT NULL,
+    is_new boolean NOT NULL,
+    sequence bigint NOT NULL,
+    first_seen_at timestamp with time zone DEFAULT now() NOT NULL,
+    seen_at timestamp with time zone DEFAULT now() NOT NULL,
+    decided_by uuid,
+    decided_at timestamp with time zone,
+    CONSTRAINT decision_is_whole CHECK ((num_nonnulls(decided_by, decided_at) = ANY (ARRAY[0, 2]))),
+    CONSTRAINT tool_pins_definition_check CHECK ((octet_length(definition) <= 131072)),
+    CONSTRAINT tool_pins_digest_check CHECK ((digest ~ '^v1:[0-9a-f]{64}$'::text)),
+    CONSTRAINT tool_pins_state_check CHECK ((state = ANY (ARRAY['waiting'::text, 'approved'::text, 'rejected'::text]))),
+    CONSTRAINT tool_pins_tool_check CHECK (((char_length(tool) >= 1) AND (char_length(tool) <= 256)))
+);
+
+ALTER TABLE ONLY portolan.tool_pins FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.tool_pins OWNER TO portolan_owner;
+
+COMMENT ON TABLE portolan.tool_pins IS 'Definitions of tools, each approved, rejected or waiting for an admin; several of one tool may be approved.';
+
+COMMENT ON COLUMN portolan.tool_pins.seen_at IS 'To the day, for what waits.';
+
+ALTER TABLE portolan.tool_pins ALTER COLUMN sequence ADD GENERATED BY DEFAULT AS IDENTITY (
+    SEQUENCE NAME portolan.tool_pins_sequence_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE portolan.users (
     id uuid NOT NULL,
     email text NOT NULL,
@@ -2257,6 +2412,12 @@ ALTER TABLE ONLY portolan.spool_positions
 ALTER TABLE ONLY portolan.system_keys
     ADD CONSTRAINT system_keys_pkey PRIMARY KEY (name);
 
+ALTER TABLE ONLY portolan.tool_baselines
+    ADD CONSTRAINT tool_baselines_pkey PRIMARY KEY (service);
+
+ALTER TABLE ONLY portolan.tool_pins
+    ADD CONSTRAINT tool_pins_pkey PRIMARY KEY (service, tool, digest);
+
 ALTER TABLE ONLY portolan.users
     ADD CONSTRAINT users_pkey PRIMARY KEY (id);
 
@@ -2370,6 +2531,8 @@ CREATE INDEX service_health_changes_by_age ON portolan.service_health_changes US
 
 CREATE INDEX service_health_changes_of_service ON portolan.service_health_changes USING btree (service, id);
 
+CREATE INDEX tool_pins_waiting ON portolan.tool_pins USING btree (service, sequence) WHERE (state = 'waiting'::text);
+
 CREATE INDEX users_by_age ON portolan.users USING btree (created_at, id) WHERE (deleted_at IS NULL);
 
 CREATE UNIQUE INDEX users_email_key ON portolan.users USING btree (lower(email)) WHERE (deleted_at IS NULL);
@@ -2458,6 +2621,8 @@ CREATE TRIGGER notify_registry_changed AFTER INSERT OR DELETE OR UPDATE ON porto
 
 CREATE TRIGGER notify_session_revoked AFTER UPDATE ON portolan.login_sessions FOR EACH ROW WHEN ((old.revoked_at IS DISTINCT FROM new.revoked_at)) EXECUTE FUNCTION portolan.notify_user_changed('user_id');
 
+CREATE TRIGGER notify_tool_decided AFTER UPDATE ON portolan.tool_pins FOR EACH ROW WHEN ((old.state IS DISTINCT FROM new.state)) EXECUTE FUNCTION portolan.notify_tool_pins();
+
 CREATE TRIGGER notify_user_changed AFTER UPDATE ON portolan.users FOR EACH ROW WHEN (((((old.role IS DISTINCT FROM new.role) OR (old.status IS DISTINCT FROM new.status)) OR (old.password_hash IS DISTINCT FROM new.password_hash)) OR (old.deleted_at IS DISTINCT FROM new.deleted_at))) EXECUTE FUNCTION portolan.notify_user_changed('id');
 
 CREATE TRIGGER publish_instance_state AFTER UPDATE ON portolan.instances FOR EACH ROW WHEN ((old.state IS DISTINCT FROM new.state)) EXECUTE FUNCTION portolan.publish_instance_state();
@@ -2519,6 +2684,15 @@ ALTER TABLE ONLY portolan.refresh_tokens
 ALTER TABLE ONLY portolan.service_settings
     ADD CONSTRAINT service_settings_updated_by_fkey FOREIGN KEY (updated_by) REFERENCES portolan.users(id);
 
+ALTER TABLE ONLY portolan.tool_baselines
+    ADD CONSTRAINT tool_baselines_instance_id_fkey FOREIGN KEY (instance_id) REFERENCES portolan.instances(id) ON DELETE SET NULL;
+
+ALTER TABLE ONLY portolan.tool_pins
+    ADD CONSTRAINT tool_pins_decided_by_fkey FOREIGN KEY (decided_by) REFERENCES portolan.users(id);
+
+ALTER TABLE ONLY portolan.tool_pins
+    ADD CONSTRAINT tool_pins_service_fkey FOREIGN KEY (service) REFERENCES portolan.tool_baselines(service) ON DELETE CASCADE;
+
 ALTER TABLE portolan.access_keys ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY api_add ON portolan.audit_events FOR INSERT TO portolan_api WITH CHECK (((actor_kind <> 'user'::text) OR (actor_id = ( SELECT portolan.app_user_id() AS app_user_id))));
@@ -2530,6 +2704,10 @@ CREATE POLICY api_admin ON portolan.invites TO portolan_api USING ((( SELECT por
 CREATE POLICY api_admin ON portolan.key_rotations FOR SELECT TO portolan_api USING ((( SELECT portolan.app_scope() AS app_scope) = 'admin'::text));
 
 CREATE POLICY api_admin ON portolan.service_settings TO portolan_api USING ((( SELECT portolan.app_scope() AS app_scope) = 'admin'::text)) WITH CHECK ((( SELECT portolan.app_scope() AS app_scope) = 'admin'::text));
+
+CREATE POLICY api_admin ON portolan.tool_baselines FOR SELECT TO portolan_api USING ((( SELECT portolan.app_scope() AS app_scope) = 'admin'::text));
+
+CREATE POLICY api_admin ON portolan.tool_pins TO portolan_api USING ((( SELECT portolan.app_scope() AS app_scope) = 'admin'::text)) WITH CHECK ((( SELECT portolan.app_scope() AS app_scope) = 'admin'::text));
 
 CREATE POLICY api_all ON portolan.install TO portolan_api USING (true) WITH CHECK (true);
 
@@ -2717,6 +2895,10 @@ CREATE POLICY owner_all ON portolan.spool_positions TO portolan_owner USING (tru
 
 CREATE POLICY owner_all ON portolan.system_keys TO portolan_owner USING (true) WITH CHECK (true);
 
+CREATE POLICY owner_all ON portolan.tool_baselines TO portolan_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner_all ON portolan.tool_pins TO portolan_owner USING (true) WITH CHECK (true);
+
 CREATE POLICY owner_all ON portolan.users TO portolan_owner USING (true) WITH CHECK (true);
 
 ALTER TABLE portolan.rate_limits ENABLE ROW LEVEL SECURITY;
@@ -2734,6 +2916,10 @@ ALTER TABLE portolan.service_settings ENABLE ROW LEVEL SECURITY;
 ALTER TABLE portolan.spool_positions ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE portolan.system_keys ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.tool_baselines ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE portolan.tool_pins ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE portolan.users ENABLE ROW LEVEL SECURITY;
 
@@ -2865,6 +3051,8 @@ REVOKE ALL ON FUNCTION portolan.notify_instance_changed() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION portolan.notify_registry_changed() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION portolan.notify_tool_pins() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION portolan.notify_user_changed() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION portolan.publish_instance_state() FROM PUBLIC;
@@ -2879,6 +3067,9 @@ GRANT ALL ON FUNCTION portolan.purge_daily_calls() TO portolan_jobs;
 
 REVOKE ALL ON FUNCTION portolan.purge_expired() FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.purge_expired() TO portolan_jobs;
+
+REVOKE ALL ON FUNCTION portolan.purge_tool_sightings() FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.purge_tool_sightings() TO portolan_jobs;
 
 REVOKE ALL ON FUNCTION portolan.read_era_verdict(p_service text, p_upstream bytea, p_auth_context bytea) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.read_era_verdict(p_service text, p_upstream bytea, p_auth_context bytea) TO portolan_service;
@@ -2899,8 +3090,14 @@ GRANT ALL ON FUNCTION portolan.read_system_keys() TO portolan_api;
 GRANT ALL ON FUNCTION portolan.read_system_keys() TO portolan_service;
 GRANT ALL ON FUNCTION portolan.read_system_keys() TO portolan_jobs;
 
+REVOKE ALL ON FUNCTION portolan.read_tool_pins(p_service text) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.read_tool_pins(p_service text) TO portolan_service;
+
 REVOKE ALL ON FUNCTION portolan.record_instance_state(p_id uuid, p_service text, p_credential_revision integer, p_state text, p_cause text) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.record_instance_state(p_id uuid, p_service text, p_credential_revision integer, p_state text, p_cause text) TO portolan_service;
+
+REVOKE ALL ON FUNCTION portolan.report_tools(p_service text, p_instance_id uuid, p_tools text[], p_definitions text[], p_is_plain boolean[], p_is_last boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION portolan.report_tools(p_service text, p_instance_id uuid, p_tools text[], p_definitions text[], p_is_plain boolean[], p_is_last boolean) TO portolan_service;
 
 REVOKE ALL ON FUNCTION portolan.reseal_record(p_table text, p_column text, p_row_id uuid, p_from bytea, p_to bytea) FROM PUBLIC;
 GRANT ALL ON FUNCTION portolan.reseal_record(p_table text, p_column text, p_row_id uuid, p_from bytea, p_to bytea) TO portolan_jobs;
@@ -3029,5 +3226,15 @@ GRANT SELECT ON TABLE portolan.spool_positions TO portolan_jobs;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE portolan.system_keys TO portolan_api;
 GRANT SELECT,UPDATE ON TABLE portolan.system_keys TO portolan_jobs;
+
+GRANT SELECT ON TABLE portolan.tool_baselines TO portolan_api;
+
+GRANT SELECT ON TABLE portolan.tool_pins TO portolan_api;
+
+GRANT UPDATE(state) ON TABLE portolan.tool_pins TO portolan_api;
+
+GRANT UPDATE(decided_by) ON TABLE portolan.tool_pins TO portolan_api;
+
+GRANT UPDATE(decided_at) ON TABLE portolan.tool_pins TO portolan_api;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE portolan.users TO portolan_api;

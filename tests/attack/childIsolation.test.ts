@@ -157,9 +157,9 @@ async function ownPids(session: LegacyConversation): Promise<number[]> {
           ]),
       ]);
       // In a file system of its own it may make a file of any name in /tmp: what counts is that ours are as they were.
-      const harmless = ['written', 'removed', null];
+      const harmless = new Set(['written', 'removed', null]);
       const reached = outcomes.filter(
-        (outcome) => 'got' in outcome && !harmless.includes(outcome.got as string | null),
+        (outcome) => 'got' in outcome && !harmless.has(outcome.got as string | null),
       );
       expect(reached).toEqual([]);
       expect(ours()).toEqual(before);

@@ -3,7 +3,6 @@ import { unenforcedSettings } from '../../backend/src/catalog/unenforcedSettings
 import { aPortsFolder, aStdioService, anApiService, type Json } from './given.js';
 
 const asked: Record<string, [Json, string]> = {
-  '/toolPolicy/pinDescriptions': [{ toolPolicy: { pinDescriptions: true } }, 'as the server describes it'],
   '/audit/results': [{ audit: { results: 'full' } }, 'size of a result'],
   '/audit/arguments': [{ audit: { arguments: 'redacted' } }, 'keyed digest'],
   '/visibility/groups': [{ visibility: { groups: ['staff'] } }, 'no groups yet'],
@@ -55,7 +54,7 @@ describe('settings that nothing enforces yet', () => {
         upstreamRequestsPerMinute: 5,
         requestsPerMinute: 5,
       },
-      toolPolicy: { pinDescriptions: false },
+      toolPolicy: { pinDescriptions: true },
       audit: { results: 'none', arguments: 'none' },
       visibility: { roles: ['admin'], groups: [] },
       userOverrides: { allowTools: false },

@@ -48,7 +48,11 @@ export const callableBy: Readonly<Record<string, readonly Role[]>> = {
   read_last_list: ['service'],
   read_service_settings: ['service'],
   read_system_data_keys: ['service'],
+  // All definitions of one service's tools: descriptions that its upstream gave, of no user in particular.
+  read_tool_pins: ['service'],
   record_instance_state: ['service'],
+  // Approves the first list of a service and nothing else.
+  report_tools: ['service'],
   // For processes of the version before; it gives nothing that has terms of access.
   resolve_instance: ['service'],
   resolve_instance_by_id: ['service'],
@@ -78,6 +82,7 @@ export const callableBy: Readonly<Record<string, readonly Role[]>> = {
   purge_access_keys: ['jobs'],
   purge_daily_calls: ['jobs'],
   purge_expired: ['jobs'],
+  purge_tool_sightings: ['jobs'],
   seal_audit_events: ['jobs'],
   stray_audit_days: ['jobs'],
   unsealed_audit_events: ['jobs'],
@@ -115,6 +120,7 @@ export const readOnlyForApi: readonly string[] = [
   'service_health',
   'service_health_changes',
   'spool_positions',
+  'tool_baselines',
 ];
 
 /** Policies that let `portolan_api` read or write whatever its scope is: of the installation, with nothing of a user. */
@@ -139,6 +145,8 @@ export const openToApi: readonly string[] = [
 export const uniqueOverAll: Readonly<Record<string, string>> = {
   users_email_key: 'only an admin adds users or changes an address, and sees them all anyway',
   service_settings_pkey: 'written by admins only',
+  tool_baselines_pkey: 'written by a function for service processes, read by admins only',
+  tool_pins_pkey: 'written by a function for service processes, read and decided about by admins only',
 };
 
 /** Views that may read as their owner, and why nobody sees through them what is not theirs. */

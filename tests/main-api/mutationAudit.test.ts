@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { createRoutes } from '../../backend/src/main-api/routes.js';
 import type { Route } from '../../backend/src/main-api/defineRoute.js';
+import { reportTools } from '../../backend/src/stores/toolPinsStore.js';
 import { writeService } from '../support/connectedSite.js';
 import {
   goodPassword,
@@ -36,6 +37,23 @@ async function aNotesUser(api: OpenedMainApi): Promise<Person> {
   const { status } = await user.post(`${notes}/authenticate`, { apiKey: 'good-one' });
   expect(status).toBe(201);
   return user;
+}
+
+const noDigest = `v1:${'0'.repeat(64)}`;
+
+/** A definition of `read` that nobody has seen before, and its digest. */
+async function aWaitingTool(api: OpenedMainApi): Promise<string> {
+  const { site } = api.connected;
+  const { id: instanceId } = await site.anInstance({ owner: await site.aUser() });
+  const report = (definition: string) =>
+    reportTools(site.db.pool('service'), {
+      service: 'notes',
+      instanceId,
+      tools: [{ tool: 'read', definition, isPlain: true }],
+      isLast: true,
+    });
+  await report('{}');
+  return (await report(JSON.stringify({ name: randomUUID() })))[0]!.digest;
 }
 
 const cases: Readonly<Record<string, Case>> = {
@@ -204,6 +222,20 @@ const cases: Readonly<Record<string, Case>> = {
       return admin.delete(sharedOfCommon);
     },
     fail: async (api) => (await api.aPerson()).delete(sharedOfCommon),
+  },
+  approve_tool: {
+    succeed: async (api) => {
+      const digest = await aWaitingTool(api);
+      return (await api.anAdmin()).post(`${notes}/tools/read/approve`, { digest });
+    },
+    fail: async (api) => (await api.anAdmin()).post(`${notes}/tools/read/approve`, { digest: noDigest }),
+  },
+  reject_tool: {
+    succeed: async (api) => {
+      const digest = await aWaitingTool(api);
+      return (await api.anAdmin()).post(`${notes}/tools/read/reject`, { digest });
+    },
+    fail: async (api) => (await api.aPerson()).post(`${notes}/tools/read/reject`, { digest: noDigest }),
   },
   delete_credential: {
     succeed: async (api) => (await aNotesUser(api)).delete(`/api/v1/credentials/notes`),

@@ -51,6 +51,20 @@ const inserts: Readonly<Record<string, Insert>> = {
     ],
   ],
   service_settings: ({ userId }) => ['id, service, updated_by', [randomUUID(), `of-${userId}`, userId]],
+  tool_baselines: ({ userId, instanceId }) => ['service, instance_id', [`of-${userId}`, instanceId]],
+  tool_pins: ({ userId }) => [
+    'service, tool, digest, definition, state, is_new, decided_by, decided_at',
+    [
+      `of-${userId}`,
+      'read',
+      `v1:${randomBytes(32).toString('hex')}`,
+      '{}',
+      'approved',
+      true,
+      userId,
+      new Date(),
+    ],
+  ],
   oauth_renewals: ({ instanceId }) => [
     'instance_id, revision, next_revision, holder',
     [instanceId, 1, 2, randomUUID()],

@@ -10,7 +10,10 @@ export interface ToolPolicy {
   readonly rename: Readonly<Record<string, string>>;
   /** Upstream name → description shown. */
   readonly describe: Readonly<Record<string, string>>;
+  /** Only tools whose definition is as it was first seen, or as an admin approved it. */
   readonly pinDescriptions: boolean;
+  /** What becomes of a tool that appears after the first list of a pinned service. */
+  readonly newTools: 'quarantine' | 'approve';
 }
 
 export interface ServiceLimits {

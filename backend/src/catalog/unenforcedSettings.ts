@@ -22,11 +22,6 @@ const auditedByDigest = 'the audit keeps a keyed digest and the size of the argu
 
 export const unenforcedSettings: readonly UnenforcedSetting[] = [
   {
-    path: ['toolPolicy', 'pinDescriptions'],
-    asksForMore: (value) => value === true,
-    instead: 'a tool whose description changed is shown as the server describes it now',
-  },
-  {
     path: ['audit', 'results'],
     asksForMore: (value) => value === 'full',
     instead: 'the audit keeps the size of a result at most, never its content',

@@ -6,7 +6,8 @@
 import { Client } from 'pg';
 import type { Secret } from '../config/secrets.js';
 
-export type NotifyChannel = 'portolan_instances' | 'portolan_users' | 'portolan_registry' | 'portolan_events';
+export type NotifyChannel =
+  'portolan_instances' | 'portolan_users' | 'portolan_registry' | 'portolan_tool_pins' | 'portolan_events';
 
 export interface ListenHandlers {
   /** All channels are listened to from now on; what was read before may be outdated. */

@@ -51,6 +51,7 @@ export const errorCodes = {
   SERVICE_UNKNOWN: form(404, 'There is no such service'),
   CONFLICT: form(409, 'It exists already'),
   VERSION_CONFLICT: form(409, 'It was changed by somebody else meanwhile'),
+  TOOL_QUARANTINED: form(403, 'The tool waits for the approval of an administrator', -32602),
 
   // Credentials.
   CREDENTIAL_MISSING: form(401, 'A credential has to be set up first'),

@@ -29,6 +29,7 @@ import { createServiceAvailability } from '../services/serviceAvailability.js';
 import { createSessions, type Sessions } from '../services/sessions.js';
 import { createSetupCode } from '../services/setupCode.js';
 import { createSharedCredentials, type SharedCredentials } from '../services/sharedCredentials.js';
+import { createToolReviews, type ToolReviews } from '../services/toolPins/toolReviews.js';
 import { createUsers, type Users } from '../services/users.js';
 import type { VaultGate } from '../services/vaultKeys.js';
 import type { ApiKeyCheck } from '../stores/apiKeysStore.js';
@@ -67,6 +68,7 @@ export interface AppContext extends AsyncDisposable {
   readonly firstAdmin: FirstAdmin;
   readonly instanceManager: InstanceManager;
   readonly sharedCredentials: SharedCredentials;
+  readonly toolReviews: ToolReviews;
   readonly signIns: SignIns;
   readonly catalogReader: CatalogReader;
   readonly auditReader: AuditReader;
@@ -137,6 +139,7 @@ export function createContext(resources: Resources): AppContext {
     }),
     instanceManager: createInstanceManager(instanceParts),
     sharedCredentials: createSharedCredentials({ ...instanceParts, newId }),
+    toolReviews: createToolReviews(instanceParts),
     signIns: createSignIns({
       ...instanceParts,
       newId,

@@ -13,6 +13,7 @@ import { createMeRoutes } from './routes/meRoutes.js';
 import { createOAuthRoutes } from './routes/oauthRoutes.js';
 import { createReferenceRoutes } from './routes/referenceRoutes.js';
 import { createSharedCredentialRoutes } from './routes/sharedCredentialRoutes.js';
+import { createToolPinsRoutes } from './routes/toolPinsRoutes.js';
 import { createUsersRoutes } from './routes/usersRoutes.js';
 
 export interface Routes {
@@ -35,6 +36,7 @@ export function createRoutes(ctx: AppContext): Routes {
     ...createAccessKeysRoutes(ctx),
     ...createCredentialsRoutes(ctx),
     ...createSharedCredentialRoutes(ctx),
+    ...createToolPinsRoutes(ctx),
     ...createOAuthRoutes(ctx),
     ...createAuditRoutes(ctx),
   ];

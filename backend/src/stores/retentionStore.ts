@@ -10,9 +10,11 @@ export async function purgeExpired(db: Queryable): Promise<Map<string, number>> 
      union all select 'access_keys', purge_access_keys()::float8`,
   );
   const daily = await db.query<{ purged: number }>('select purge_daily_calls()::float8 as purged');
+  const sightings = await db.query<{ purged: number }>('select purge_tool_sightings()::float8 as purged');
   return new Map([
     ...rows.map(({ kind, purged }) => [kind, purged] as const),
     ['daily_calls', daily.rows[0]?.purged ?? 0] as const,
+    ['tool_sightings', sightings.rows[0]?.purged ?? 0] as const,
   ]);
 }
 

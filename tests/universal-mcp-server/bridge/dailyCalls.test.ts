@@ -31,6 +31,14 @@ const aDefinition = (dailyCalls: number, multiple = false) =>
     },
   );
 
+/** How many of so many tries at once got through. */
+const takeMany = async (process: Pick<DailyCalls, 'take'>, instance: { id: string }, tries: number) => {
+  const taken = await Promise.allSettled(
+    Array.from({ length: tries }, async () => process.take(instance, 'tools/call')),
+  );
+  return taken.filter(({ status }) => status === 'fulfilled').length;
+};
+
 describe('calls of a day', () => {
   let db: TestDatabase;
   let superuser: Client;
@@ -58,13 +66,6 @@ describe('calls of a day', () => {
     const owner = await aUser(db.pool('api'));
     const { instance } = await anInstance(db.pool('api'), { owner, service: 'notes' });
     return { id: instance.id, owner };
-  };
-  /** How many of so many tries at once got through. */
-  const takeMany = async (process: Pick<DailyCalls, 'take'>, instance: { id: string }, tries: number) => {
-    const taken = await Promise.allSettled(
-      Array.from({ length: tries }, async () => process.take(instance, 'tools/call')),
-    );
-    return taken.filter(({ status }) => status === 'fulfilled').length;
   };
   const leasedOf = async (id: string): Promise<number> => {
     const { rows } = await superuser.query<{ leased: number }>(

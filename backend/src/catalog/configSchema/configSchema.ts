@@ -5,7 +5,8 @@
 import { z } from 'zod';
 import { credentialsSchema, fieldNameSchema, userOverridesSchema } from './credentialSchemas.js';
 import { stdioSchema } from './stdioSchema.js';
-import { apiSchema, dockerSchema, remoteSchema, toolPolicySchema } from './upstreamSchemas.js';
+import { toolPolicySchema } from './toolPolicySchema.js';
+import { apiSchema, dockerSchema, remoteSchema } from './upstreamSchemas.js';
 import { envNameSchema, staticValueSchema, webUrlSchema } from './valueSchemas.js';
 
 export const serviceNamePattern = /^[a-z][a-z0-9-]{1,30}[a-z0-9]$/;

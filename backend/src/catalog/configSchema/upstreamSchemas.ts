@@ -5,7 +5,6 @@ import {
   bodySchema,
   egressSchema,
   envMapSchema,
-  globsSchema,
   headerMapSchema,
   jsonPointerSchema,
   memorySize,
@@ -17,7 +16,7 @@ import {
 const sha256 = z.string().regex(/^[a-f0-9]{64}$/, 'must be 64 hex digits');
 const text = (max: number) => z.string().min(1).max(max);
 /** Instance URLs end in these words; a tool of that name could not be called by REST. */
-const toolName = z
+export const toolName = z
   .string()
   .regex(/^[A-Za-z0-9_.-]{1,64}$/, 'must be 1 to 64 letters, digits, _ . -')
   .refine((name) => !['mcp', 'sse', 'message'].includes(name), 'is a word of the instance URL');
@@ -239,14 +238,3 @@ export const dockerSchema = z
   .meta({ id: 'dockerUpstream' });
 
 export type DockerConfig = z.output<typeof dockerSchema>;
-
-export const toolPolicySchema = z
-  .strictObject({
-    allow: globsSchema.default([]),
-    deny: globsSchema.default([]),
-    readOnlyDefault: z.boolean().default(false),
-    rename: z.record(text(200), toolName).default({}),
-    describe: z.record(text(200), text(2_000)).default({}),
-    pinDescriptions: z.boolean().default(false),
-  })
-  .meta({ id: 'toolPolicy' });

@@ -41,6 +41,7 @@ import { createModernBridge } from './bridge/modernBridge.js';
 import { createPassthrough } from './bridge/passthrough/passthrough.js';
 import { openSessionJournal } from './bridge/sessionJournal.js';
 import { createToolGate } from './bridge/toolPolicy.js';
+import { pinTools } from './bridge/pinnedUpstream.js';
 import { createMcpEndpoint } from './downstream/mcpEndpoint.js';
 import { createOperations } from './downstream/operations.js';
 import { createProbeEndpoint } from './downstream/probeEndpoint.js';
@@ -158,11 +159,20 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
     log,
     onRefused: () => metrics.rateLimited('daily-calls').inc(),
   });
+  const { pins, upstream } = pinTools(kindUpstream.upstream, {
+    definition,
+    db: pool,
+    changes,
+    log,
+    spool: audit.spool,
+    newId: randomUUID,
+  });
   const ctx: BridgeContext = {
     definition,
-    upstream: kindUpstream.upstream,
+    upstream,
     raw: kindUpstream.kind === 'remote' ? kindUpstream.upstream.raw : null,
     gate: createToolGate(definition.toolPolicy),
+    pins,
     openValues: renewal?.openValues ?? ((instance) => opener.open(instance)),
     mayGoOn,
     watch,
@@ -249,6 +259,7 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
       modern[Symbol.dispose]();
       rooms[Symbol.dispose]();
       passthrough?.[Symbol.dispose]();
+      pins?.[Symbol.dispose]();
       await kindUpstream.upstream[Symbol.asyncDispose]();
       await eras[Symbol.asyncDispose]();
       await renewal?.[Symbol.asyncDispose]();

@@ -12,6 +12,7 @@ import type { DailyCalls } from './dailyCalls.js';
 import type { LastLists } from './lastLists.js';
 import type { SessionJournal } from './sessionJournal.js';
 import type { ToolGate } from './toolPolicy.js';
+import type { ToolPins } from './toolPins.js';
 
 /** What the bridge of one service works with; built once by the program. */
 export interface BridgeContext {
@@ -20,6 +21,8 @@ export interface BridgeContext {
   /** Null for upstreams that are not reached by Streamable HTTP. */
   readonly raw: RawUpstream | null;
   readonly gate: ToolGate;
+  /** Null for services whose tools are not pinned. */
+  readonly pins: ToolPins | null;
   /** @throws AppError CREDENTIAL_MISSING, CREDENTIAL_UNREADABLE, SEALED */
   readonly openValues: OpenValues;
   /** Whether a connection or session upstream outlives a change of its instance. */

@@ -19,6 +19,7 @@ import {
 } from './callAccount.js';
 import { CallDeadline } from './callDeadline.js';
 import type { InstanceRoom } from './instanceRooms.js';
+import { findPinVerdict, toPinRefusal } from './pinnedCall.js';
 import { showList } from './shownLists.js';
 import type { Reply } from './reply.js';
 
@@ -44,7 +45,7 @@ export async function callUpstream(
   call: UpstreamCall,
   client: Pick<Reply, 'isGone' | 'onGone'>,
 ): Promise<JsonRpcResponse> {
-  const { definition, gate, metrics } = ctx;
+  const { definition, gate, pins, metrics } = ctx;
   const { request, instance } = call;
   const tool = request.method === 'tools/call' ? request.params?.['name'] : undefined;
   const sent = toSentRequest(ctx, request, tool);
@@ -90,10 +91,20 @@ export async function callUpstream(
         return unknownTool(request, tool);
       }
     }
+    if (typeof tool === 'string' && pins !== null) {
+      const name = toolNameOf(sent);
+      const verdict = await findPinVerdict(pins, instance.id, name, connection, controller.signal);
+      if (verdict !== null) {
+        const refused = { callId, outcome: 'refused', errorCode: 'TOOL_QUARANTINED' } as const;
+        recordOutcome(ctx, request.method, startedAt, refused, 'refused');
+        return toPinRefusal(call.era, request, verdict);
+      }
+    }
     const response = await send({ ...call, listener }, sent, connection, controller.signal);
     recordOutcome(ctx, request.method, startedAt, toOutcome(callId, response), errorTypeOf(response));
     if ('error' in response) return response;
-    return { ...response, result: showList(ctx, room, instance, request, response.result) };
+    const isRecalled = connection.isRecalled === true;
+    return { ...response, result: showList(ctx, room, instance, request, response.result, isRecalled) };
   } catch (error) {
     if (isIntended)
       recordOutcome(ctx, request.method, startedAt, toFailedOutcome(callId, error), failureTypeOf(error));

@@ -11,10 +11,10 @@ import { createAuditUse } from '../upstream/credentialUses.js';
 import type { RequestListener, ServerTerms, UpstreamConnection } from '../upstream/upstream.js';
 import type { BridgeContext } from './bridgeContext.js';
 import type { HeldConnection } from './heldConnection.js';
-import { isListMethod, keptKinds } from './shownLists.js';
+import { isListMethod, keptKinds, recallTools, rememberList } from './shownLists.js';
 
 export interface ColdStart {
-  readonly ctx: Pick<BridgeContext, 'definition' | 'lists' | 'log' | 'spool' | 'newId'>;
+  readonly ctx: Pick<BridgeContext, 'definition' | 'lists' | 'pins' | 'log' | 'spool' | 'newId'>;
   readonly held: Pick<HeldConnection, 'get' | 'isConnected'>;
   readonly instance: SealedInstance;
   readonly request: JsonRpcRequest;
@@ -41,7 +41,8 @@ export async function joinOrRecall(
   joining.catch(() => {});
   const ready = await Promise.race([joining, nextTurn()]);
   if (ready !== null) return ready;
-  const known = await ctx.lists.find(instance.id, kind);
+  const known =
+    kind === 'tools' ? await recallTools(ctx, instance.id) : await ctx.lists.find(instance.id, kind);
   const server = toRecalledTerms(
     kind === 'initialize' ? known : await ctx.lists.find(instance.id, 'initialize'),
   );
@@ -63,7 +64,7 @@ export async function joinOrRecall(
     const now = response.result[listMembers[request.method]];
     if (isDeepStrictEqual(now, list)) return;
     if (response.result['nextCursor'] === undefined)
-      ctx.lists.remember(instance.id, keptKinds[request.method], response.result);
+      rememberList(ctx, instance.id, request.method, response.result);
     onOther();
   };
   catchUp().catch((error: unknown) =>
@@ -75,6 +76,7 @@ export async function joinOrRecall(
   return {
     era: 'legacy',
     server,
+    isRecalled: true,
     request: ({ id }) => Promise.resolve({ jsonrpc: '2.0', id, result }),
     notify() {},
     listen: () => () => {},

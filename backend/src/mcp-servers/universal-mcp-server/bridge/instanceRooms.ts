@@ -5,12 +5,11 @@
 import { AppError } from '../../../errors/appError.js';
 import { UnderWay } from '../../../lifecycle/underWay.js';
 import type { SealedInstance } from '../../../services/instanceResolver.js';
-import { toEnvelope } from '../protocol/envelope.js';
 import { createRequestBucket, defaultBurst, type RequestBucket } from '../upstream/requestBucket.js';
 import type { UpstreamConnection } from '../upstream/upstream.js';
 import type { BridgeContext } from './bridgeContext.js';
 import { createInstanceLimits, type InstanceLimits } from './instanceLimits.js';
-import { toolsOf } from './shownLists.js';
+import { listAllTools } from './listAllTools.js';
 import { isReadOnly } from './toolPolicy.js';
 
 /** A conversation or stream that is open for an instance. */
@@ -22,6 +21,8 @@ export interface OpenThing {
    * when nothing changed but how its keys are wrapped.
    */
   onInstanceChange(now: SealedInstance | null, onlyKeys: boolean): void;
+  /** Another list of tools is shown now than before; whoever can tells its client. */
+  onToolsChange?(): void;
   close(): void;
   /** How long it may be idle, in ms, where that is another time than a conversation's. */
   readonly idleMs?: number;
@@ -64,24 +65,9 @@ export class InstanceRoom {
     signal: AbortSignal,
   ): Promise<boolean> {
     if (this.#readOnlyTools?.has(name) === true) return true;
-    const found: string[] = [];
-    let cursor: unknown;
-    for (let page = 0; page < pagesMax; page += 1) {
-      const params = {
-        ...(cursor === undefined ? {} : { cursor }),
-        ...(connection.era === 'modern' ? { _meta: toEnvelope(bridgeClient) } : {}),
-      };
-      const request = { jsonrpc: '2.0', id: 'policy', method: 'tools/list', params } as const;
-      const response = await connection.request(request, deaf, signal);
-      if ('error' in response) return false;
-      found.push(
-        ...toolsOf(response.result)
-          .filter(isReadOnly)
-          .map((tool) => String(tool['name'])),
-      );
-      cursor = response.result['nextCursor'];
-      if (cursor === undefined) break;
-    }
+    const tools = await listAllTools(connection, signal);
+    if (tools === null) return false;
+    const found = tools.filter(isReadOnly).map((tool) => String(tool['name']));
     this.noteTools(found, true);
     return found.includes(name);
   }
@@ -97,7 +83,6 @@ export interface InstanceRooms extends Disposable {
   readonly size: number;
 }
 
-const pagesMax = 50;
 const sweepMs = 5_000;
 /** A conversation that is not used leaves memory after this; its session id brings it back. */
 const idleMs = 60_000;
@@ -134,6 +119,11 @@ export function createInstanceRooms(ctx: BridgeContext): InstanceRooms {
     if (now.epoch !== before.epoch) room?.abortCalls(gone);
     for (const thing of Array.from(room?.open.values() ?? [])) thing.onInstanceChange(now, onlyKeys);
   };
+
+  ctx.pins?.onChange(() => {
+    for (const { room } of Array.from(rooms.values()))
+      for (const thing of Array.from(room.open.values())) thing.onToolsChange?.();
+  });
 
   /** A bucket leaves when no room holds it and it is full: one made anew is the same. */
   const sweepBuckets = (): void => {
@@ -188,10 +178,3 @@ export function createInstanceRooms(ctx: BridgeContext): InstanceRooms {
     },
   };
 }
-
-const bridgeClient = { clientInfo: { name: 'portolan', version: '0.1.0' }, capabilities: {} };
-
-const deaf = {
-  onNotification() {},
-  onServerRequest: () => Promise.reject(new Error('nobody is there to answer')),
-};

@@ -22,6 +22,7 @@ import type { InstanceRoom, InstanceRooms } from './instanceRooms.js';
 import { LegacySession, type Resumption } from './legacySession.js';
 import { answerWithoutCredential, findServerTerms, isCredentialFailure } from './missingCredential.js';
 import type { Reply, ReplyForm, ReplyStream } from './reply.js';
+import { toShownTerms } from './shownTerms.js';
 import { openSession, sealSession, toClientTerms, type SettledSession } from './sessionIds.js';
 
 export interface LegacyRequest {
@@ -217,7 +218,7 @@ async function joinUpstream(
   const toResponse = (server: ServerTerms): JsonRpcResponse => ({
     jsonrpc: '2.0',
     id: request.id,
-    result: toInitializeResult(server, asked),
+    result: toInitializeResult(toShownTerms(ctx, server), asked),
   });
   try {
     return await callUpstream(

@@ -19,6 +19,7 @@ import type { OpenThing } from './instanceRooms.js';
 import { createLegacyView, type LegacyView } from './legacyView.js';
 import type { ReplyStream } from './reply.js';
 import type { SettledSession } from './sessionIds.js';
+import { toolsChanged } from './toolsChanged.js';
 
 /** Of a stream whose transport lets a client say where it stopped hearing. */
 export interface Resumption {
@@ -88,6 +89,13 @@ export class LegacySession implements OpenThing {
   tellListsChanged(): void {
     if (this.#stream === null) this.#owesLists = true;
     this.#tellListsChanged(this.held.server);
+  }
+
+  /** Of the tools alone; a client without a stream hears of it with the rest. */
+  onToolsChange(): void {
+    if (this.#stream === null) this.#owesLists = true;
+    if (this.held.server === null || this.held.server.capabilities['tools'] !== undefined)
+      this.#tell({ jsonrpc: '2.0', method: toolsChanged });
   }
 
   isOwnEvent(id: string | null | undefined): boolean {

@@ -16,6 +16,7 @@ import type { HearingStream } from './conversationStreams.js';
 import type { OpenThing } from './instanceRooms.js';
 import type { ModernConversation } from './modernConversation.js';
 import type { ReplyStream } from './reply.js';
+import { toShownCapabilities } from './shownTerms.js';
 
 export interface ListenFilter {
   readonly toolsListChanged?: boolean;
@@ -94,7 +95,7 @@ export class ListenStream implements OpenThing, HearingStream {
     this.#done = this.#conversation.use();
     const { server } = await this.#conversation.connect(this.#instance, null, signal);
     this.#server = server;
-    this.#honored = toHonored(this.#filter, server.capabilities);
+    this.#honored = toHonored(this.#filter, toShownCapabilities(this.#ctx, server.capabilities));
     this.#conversation.streams.add(this);
     for (const uri of new Set(this.#honored.resourceSubscriptions)) {
       this.#subscribed.push(uri);
@@ -121,6 +122,10 @@ export class ListenStream implements OpenThing, HearingStream {
     if (now === null || now.epoch !== this.#instance.epoch) return this.close();
     this.#instance = now;
     if (!onlyKeys) this.#rejoin();
+  }
+
+  onToolsChange(): void {
+    this.onNotification({ jsonrpc: '2.0', method: 'notifications/tools/list_changed' });
   }
 
   /** Ends the stream with the result that says so (a graceful end); the client may listen anew. */

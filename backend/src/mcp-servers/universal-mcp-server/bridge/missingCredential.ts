@@ -9,6 +9,8 @@ import { isJsonObject, type JsonObject, type JsonRpcRequest } from '../protocol/
 import { legacyRevisions } from '../protocol/revisions.js';
 import type { ServerTerms } from '../upstream/upstream.js';
 import type { LastLists } from './lastLists.js';
+import { recallTools } from './shownLists.js';
+import type { ToolPins } from './toolPins.js';
 import type { ToolGate } from './toolPolicy.js';
 
 export interface SetupAnswers {
@@ -16,6 +18,7 @@ export interface SetupAnswers {
   readonly setup: SetupInstructions;
   readonly lists: Pick<LastLists, 'find'>;
   readonly gate: ToolGate;
+  readonly pins: ToolPins | null;
 }
 
 export function isCredentialFailure(error: unknown): error is AppError {
@@ -54,7 +57,7 @@ export async function answerWithoutCredential(
   const { lists, gate } = answers;
   switch (request.method) {
     case 'tools/list': {
-      const known = await lists.find(instanceId, 'tools');
+      const known = await recallTools(answers, instanceId);
       return known === null ? { tools: [toConnectTool(answers)] } : gate.showList(known);
     }
     case 'prompts/list':

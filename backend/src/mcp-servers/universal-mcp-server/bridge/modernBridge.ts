@@ -18,6 +18,7 @@ import { findConversation, type ModernConversation } from './modernConversation.
 import { refuseToBeAsked } from './refuseToBeAsked.js';
 import { PassedListen } from './passedListen.js';
 import type { Reply, ReplyForm } from './reply.js';
+import { toShownTerms } from './shownTerms.js';
 import {
   isPassedMethod,
   toDiscoverResult,
@@ -135,7 +136,7 @@ export function createModernBridge(ctx: BridgeContext, rooms: InstanceRooms): Mo
       if (method === 'subscriptions/listen') return await listen(post, room, conversation);
       if (method === 'server/discover') {
         const server = await findTerms(post, room, conversation);
-        return reply.finish({ jsonrpc: '2.0', id, result: toDiscoverResult(server) });
+        return reply.finish({ jsonrpc: '2.0', id, result: toDiscoverResult(toShownTerms(ctx, server)) });
       }
       // A modern upstream may have methods that we know nothing of; a legacy one is asked for none that it cannot have.
       if (!isPassedMethod(method) && conversation.era !== 'modern')
@@ -145,7 +146,7 @@ export function createModernBridge(ctx: BridgeContext, rooms: InstanceRooms): Mo
       if (!isCredentialFailure(error)) throw error;
       const server = await findServerTerms(ctx, from.instance.id);
       if (method === 'server/discover')
-        return reply.finish({ jsonrpc: '2.0', id, result: toDiscoverResult(server) });
+        return reply.finish({ jsonrpc: '2.0', id, result: toDiscoverResult(toShownTerms(ctx, server)) });
       const result = await answerWithoutCredential(ctx, from.instance.id, request, error);
       return reply.finish({ jsonrpc: '2.0', id, result: toModernResult(method, result, server.serverInfo) });
     } finally {

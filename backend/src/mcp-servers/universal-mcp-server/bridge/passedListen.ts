@@ -2,6 +2,7 @@
  * One `subscriptions/listen` of a modern client that its modern upstream answers itself: what comes is passed on under the
  * id that the client gave its stream (MCP 2026-07-28, "Subscriptions").
  */
+import { once } from 'node:events';
 import type { SealedInstance } from '../../../services/instanceResolver.js';
 import { envelope } from '../protocol/envelope.js';
 import {
@@ -15,8 +16,10 @@ import type { RequestListener } from '../upstream/upstream.js';
 import type { BridgeContext } from './bridgeContext.js';
 import { HeldConnection, type HeldConnectionOptions } from './heldConnection.js';
 import type { OpenThing } from './instanceRooms.js';
+import { ListenKeeper } from './listenKeeper.js';
 import { refuseToBeAsked } from './refuseToBeAsked.js';
 import type { ReplyStream } from './reply.js';
+import { toListenNotice } from './toolsChanged.js';
 
 export class PassedListen implements OpenThing, RequestListener {
   readonly usedAt = Infinity;
@@ -26,6 +29,7 @@ export class PassedListen implements OpenThing, RequestListener {
   readonly #instance: SealedInstance;
   readonly #request: JsonRpcRequest;
   readonly #ending = new AbortController();
+  readonly #keeper: ListenKeeper | null;
   #stream: ReplyStream | null = null;
 
   constructor(
@@ -37,6 +41,7 @@ export class PassedListen implements OpenThing, RequestListener {
     this.#ctx = ctx;
     this.#instance = instance;
     this.#request = request;
+    this.#keeper = ListenKeeper.of(ctx, request);
     this.held = new HeldConnection({
       upstream: ctx.upstream,
       openValues: ctx.openValues,
@@ -59,11 +64,17 @@ export class PassedListen implements OpenThing, RequestListener {
   }
 
   onNotification({ method, params = {} }: JsonRpcNotification): void {
-    this.#stream?.send({ jsonrpc: '2.0', method, params: this.#stamp(params) });
+    const shown = this.#keeper?.show(method, params) ?? params;
+    this.#stream?.send({ jsonrpc: '2.0', method, params: this.#stamp(shown) });
   }
 
   onInstanceChange(now: SealedInstance | null): void {
     if (now === null || now.epoch !== this.#instance.epoch) this.close();
+  }
+
+  onToolsChange(): void {
+    const notice = toListenNotice(this.#request);
+    if (notice !== null) this.#stream?.send(notice);
   }
 
   /** Ends the stream with the result that says so; the client may listen anew. */
@@ -76,7 +87,9 @@ export class PassedListen implements OpenThing, RequestListener {
     const { signal } = this.#ending;
     try {
       const connection = await this.held.get(this.#instance, signal);
-      this.#finish(await connection.request(this.#request, this, signal));
+      const response = await connection.request(this.#request, this, signal);
+      if (this.#keeper?.isOurs === true && !('error' in response)) await once(signal, 'abort');
+      else this.#finish(response);
     } catch (error) {
       // Without its upstream a stream has come to its end like any other.
       this.#ctx.log.debug('a passed listen stream ended', { instance: this.#instance.id, error });

@@ -10,10 +10,12 @@ import type { CallOutcome } from '../../../spool/callRecord.js';
 import { argumentDigest } from '../../../vault/argumentDigest.js';
 import type { BridgeContext, RequestOrigin } from '../bridge/bridgeContext.js';
 import type { InstanceRooms } from '../bridge/instanceRooms.js';
+import { toPinError } from '../bridge/pinnedCall.js';
+import type { ToolPins } from '../bridge/toolPins.js';
 import type { ApiUpstream } from '../upstream/api/apiUpstream.js';
 import { goneSignal } from './httpReply.js';
 import { sendJsonBody, sendProblem } from './operations.js';
-import { planRestCall, runRestCall, type RestAnswer } from './restCall.js';
+import { planRestCall, runRestCall, type RestAnswer, type RestCallPlan } from './restCall.js';
 
 export interface RestRequest {
   readonly instance: SealedInstance;
@@ -32,6 +34,7 @@ export function createRestRoute(ctx: BridgeContext, rooms: InstanceRooms, api: A
     const plan = await planRestCall(api, from.segments, new URLSearchParams(from.query), (tool) =>
       ctx.gate.show(tool),
     );
+    if (ctx.pins !== null) await requirePinned(ctx, ctx.pins, from, api, plan);
     const terms = { instance, values: await ctx.openValues(instance) };
     ctx.noteUse(instance.id);
     await ctx.daily.take(instance, 'rest');
@@ -88,6 +91,34 @@ export function createRestRoute(ctx: BridgeContext, rooms: InstanceRooms, api: A
     }
     ctx.metrics.served.observe((performance.now() - startedAt) / 1_000, { method: 'rest', errorType });
   };
+}
+
+/** A quarantined tool is refused here as by MCP, and the refusal is audited. @throws AppError TOOL_QUARANTINED */
+async function requirePinned(
+  { spool, newId }: BridgeContext,
+  pins: ToolPins,
+  { instance, origin }: RestRequest,
+  { tools }: ApiUpstream,
+  { tool }: RestCallPlan,
+): Promise<void> {
+  if (pins.mayCall(instance.id, tool) !== true)
+    await pins.examine(instance, undefined, { tools: tools.listed });
+  const verdict = pins.verdictOn(instance.id, tool);
+  if (verdict === 'approved') return;
+  const error = toPinError(tool, verdict);
+  const call = {
+    callId: newId(),
+    instanceId: instance.id,
+    userId: instance.userId,
+    method: 'rest',
+    name: tool,
+  };
+  const { requestId, clientAddress } = origin;
+  spool.refusal(
+    { ...call, requestId, ...(clientAddress === undefined ? {} : { clientAddress }) },
+    { httpStatus: error.form.status, errorCode: error.code },
+  );
+  throw error;
 }
 
 /** A missing credential comes with what to do about it; a deadline is the upstream's fault. */

@@ -78,6 +78,8 @@ export interface UpstreamConnection {
    * may be sent once more over another connection. Absent where that cannot be told.
    */
   readonly isLost?: boolean;
+  /** What it answers is not its upstream's answer of now but one from before. */
+  readonly isRecalled?: boolean;
   /**
    * How a question of a legacy server is known to belong to one of our requests: `exact`, as it comes on that request's
    * own stream, or `none`, as there is one pipe for everything, so that a call that may be asked has to be alone. Absent:

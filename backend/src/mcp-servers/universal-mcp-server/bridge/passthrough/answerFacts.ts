@@ -10,10 +10,13 @@ export class AnswerFacts {
   readonly outcome: 'ok' | 'tool_error' | 'error' | 'refused';
   /** The JSON-RPC code of a failure. */
   readonly code: number | null;
+  /** Why it was refused, where that has a name. */
+  readonly errorCode: string | null;
 
-  constructor(outcome: AnswerFacts['outcome'], code: number | null = null) {
+  constructor(outcome: AnswerFacts['outcome'], code: number | null = null, errorCode: string | null = null) {
     this.outcome = outcome;
     this.code = code;
+    this.errorCode = errorCode;
   }
 }
 
@@ -94,8 +97,9 @@ export function parseResponse(message: Buffer): JsonRpcResponse | null {
   return isJsonObject(value) && shapeOf(value) === 'response' ? (value as unknown as JsonRpcResponse) : null;
 }
 
-export function toPassedOutcome(callId: string, { outcome, code }: AnswerFacts): CallOutcome {
+export function toPassedOutcome(callId: string, { outcome, code, errorCode }: AnswerFacts): CallOutcome {
   if (code !== null) return { callId, outcome, jsonRpcCode: code };
+  if (errorCode !== null) return { callId, outcome, errorCode };
   return outcome === 'refused' ? { callId, outcome } : { callId, outcome, isError: outcome === 'tool_error' };
 }
 

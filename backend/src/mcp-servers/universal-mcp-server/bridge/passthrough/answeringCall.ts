@@ -16,6 +16,7 @@ import { PassedExchange, resumedElsewhere } from './passedExchange.js';
 import { unusable } from './passedFailure.js';
 import type { PassedSession } from './passedSession.js';
 import { isLookedAt, showAnswer } from './shownAnswer.js';
+import { mayPass } from './strayMessages.js';
 
 /** JSON answers up to here are held until they are whole: then their account is exact, and a broken one is told as such. */
 const heldBytesMax = 256 * 1024;
@@ -106,7 +107,7 @@ export abstract class AnsweringCall extends PassedExchange {
   #finishWhole(): void {
     if (this.#status !== 200 || this.#form !== 'json') return this.#finishOther();
     const facts = readFactsInPieces(this.#pieces);
-    if (facts === null) return this.fail(unusable(this.#status));
+    if (facts === null || !this.#mayPass(this.#pieces)) return this.fail(unusable(this.#status));
     const sessionId = this.#clientSessionId(facts);
     if (this.#passesUntouched(facts)) {
       this.reply.sendWhole(200, this.#pieces, this.#bytes, sessionId);
@@ -115,6 +116,15 @@ export abstract class AnsweringCall extends PassedExchange {
       this.reply.sendWhole(200, [shown], shown.length, sessionId);
     }
     this.#finish(facts);
+  }
+
+  /** Where tools are pinned, nothing passes that could be a list of tools in disguise. */
+  #mayPass(pieces: readonly Buffer[]): boolean {
+    const { pins } = this.pass.ctx;
+    return (
+      pins === null ||
+      mayPass({ pins, instanceId: this.from.instance.id, id: this.request.id }, joined(pieces))
+    );
   }
 
   #passesUntouched({ outcome }: AnswerFacts): boolean {
@@ -128,7 +138,7 @@ export abstract class AnsweringCall extends PassedExchange {
     if (session !== null && this.sentIn !== null && isSessionLost(this.#status, body))
       return this.#renew(session);
     const facts = this.#form === 'json' && this.#status >= 400 ? readAnswerFacts(body) : null;
-    if (facts?.outcome !== 'error') return this.fail(unusable(this.#status));
+    if (facts?.outcome !== 'error' || !this.#mayPass([body])) return this.fail(unusable(this.#status));
     this.reply.sendWhole(this.#status, [body], body.length, null);
     this.#finish(facts);
   }
@@ -160,6 +170,7 @@ export abstract class AnsweringCall extends PassedExchange {
   /** Lets a large answer pass as it comes; not where all of it has to be looked at. */
   #beginStreaming(bytes: number | null): void {
     if (this.#status !== 200 || this.#form !== 'json' || isLookedAt(this.era, this.request.method)) return;
+    if (this.pass.ctx.pins !== null) return;
     this.#isStreaming = true;
     this.reply.beginJson(200, bytes);
     const held = this.#pieces;
@@ -189,11 +200,12 @@ export abstract class AnsweringCall extends PassedExchange {
     const facts = readAnswerFacts(data);
     if (facts === null) {
       if (!isMessage(data)) throw unusable(this.#status);
+      if (!this.#mayPass([data])) return null;
       const questionId = this.era === 'legacy' ? readQuestionId(data) : undefined;
       if (questionId !== undefined) this.onQuestion(questionId);
       return data;
     }
-    if (this.isAnswered) return null;
+    if (this.isAnswered || !this.#mayPass([data])) return null;
     this.isAnswered = true;
     this.record(facts);
     if (this.#passesUntouched(facts)) return data;

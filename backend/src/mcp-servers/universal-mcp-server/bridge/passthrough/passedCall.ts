@@ -4,23 +4,28 @@
  * upstream when the client goes.
  */
 import { AppError } from '../../../../errors/appError.js';
-import type { JsonObject, JsonRpcId, JsonRpcRequest } from '../../protocol/jsonRpc.js';
+import type { JsonRpcId, JsonRpcRequest, JsonRpcResponse } from '../../protocol/jsonRpc.js';
 import type { Era } from '../../protocol/revisions.js';
 import { CallerGone, failureTypeOf } from '../callAccount.js';
 import { callAgeMsMax } from '../callDeadline.js';
 import type { Abortable } from '../instanceRooms.js';
+import { deaf } from '../listAllTools.js';
 import { isCredentialFailure } from '../missingCredential.js';
-import type { ByteReply } from '../reply.js';
+import { toModernForm } from '../modernBridge.js';
+import { toPinRefusal } from '../pinnedCall.js';
+import type { ByteReply, ReplyForm } from '../reply.js';
+import { showList } from '../shownLists.js';
 import { refuseAmbiguous } from './ambiguity.js';
-import { AnswerFacts } from './answerFacts.js';
+import { AnswerFacts, succeeded } from './answerFacts.js';
 import { AnsweringCall } from './answeringCall.js';
 import { cancelUpstream } from './cancelUpstream.js';
 import type { PassContext, PassedRequest } from './passContext.js';
 import { answerWithout, toPassedFailure } from './passedFailure.js';
 import type { Asking, PassedSession } from './passedSession.js';
-import { findOutWhetherReadOnly } from './readOnlyTools.js';
+import { toAskedConnection } from './pinnedList.js';
 import { withToolName } from './renamedTool.js';
 import { toLegacyHeaders, toModernHeaders } from './requestHeaders.js';
+import { findToolRefusal, isCallable, type ToolRefusal } from './toolChecks.js';
 
 export class PassedCall extends AnsweringCall implements Abortable, Asking {
   #body: Buffer;
@@ -65,7 +70,7 @@ export class PassedCall extends AnsweringCall implements Abortable, Asking {
     ctx.noteUse(instance.id);
     if (this.era === 'legacy' && method !== 'initialize') {
       this.session = sessions.find(instance, sessionId);
-      if (method === 'ping') return this.#answerSelf({});
+      if (method === 'ping') return this.#answerSelf({ jsonrpc: '2.0', id: this.request.id, result: {} });
     }
     refuseAmbiguous(this.#body, this.request);
     if (method === 'tools/call' && !ctx.gate.isOpen && !this.#applyPolicy(params?.['name'])) return;
@@ -88,7 +93,7 @@ export class PassedCall extends AnsweringCall implements Abortable, Asking {
   #applyPolicy(tool: unknown): boolean {
     const name = typeof tool === 'string' ? this.pass.ctx.gate.toUpstreamName(tool) : null;
     if (name === null) {
-      this.#refuseTool(tool);
+      this.#refuseTool('hidden');
       return false;
     }
     if (name === tool) return true;
@@ -97,32 +102,58 @@ export class PassedCall extends AnsweringCall implements Abortable, Asking {
     return true;
   }
 
-  #refuseTool(tool: unknown): void {
-    const error = { code: -32602, message: `Unknown tool: ${String(tool).slice(0, 128)}` };
-    this.reply.sendMessage({ jsonrpc: '2.0', id: this.request.id, error }, { status: 200 });
-    this.settle('');
+  #refuseTool(why: ToolRefusal): void {
+    this.#answerSelf(toPinRefusal(this.era, this.request, why === 'hidden' ? 'unlisted' : why));
   }
 
   protected override begin(): void {
     if (this.#isSettled) return this.record(new CallerGone('the client is gone'));
-    const { ctx } = this.pass;
-    if (this.request.method !== 'tools/call' || ctx.gate.isOpen) return this.join();
-    const name = this.#renamed ?? String(this.request.params?.['name']);
-    if (!ctx.gate.needsAnnotations(name)) return this.join();
-    void this.#checkAnnotations(name);
+    const { gate, pins } = this.pass.ctx;
+    const { method, params } = this.request;
+    if (method === 'tools/list' && pins !== null) return void this.#listPinned();
+    if (method !== 'tools/call' || (gate.isOpen && pins === null)) return this.join();
+    const name = this.#renamed ?? String(params?.['name']);
+    if (isCallable(this.pass, this.from.instance.id, name)) return this.join();
+    void this.#checkTool(name);
   }
 
-  async #checkAnnotations(name: string): Promise<void> {
+  async #checkTool(name: string): Promise<void> {
     this.#checking = new AbortController();
     const { signal } = this.#checking;
+    let refusal: ToolRefusal | null;
     try {
-      const isReadOnly = await findOutWhetherReadOnly(this.pass, this.from, this, this.room, name, signal);
-      if (this.#isSettled || isReadOnly) return this.join();
+      refusal = await findToolRefusal(this.pass, this.from, this, this.room, name, signal);
     } catch (error) {
       return this.fail(error);
     }
-    this.record(new AnswerFacts('refused'));
-    this.#refuseTool(this.request.params?.['name']);
+    if (this.#isSettled || refusal === null) return this.join();
+    this.record(new AnswerFacts('refused', null, refusal === 'hidden' ? null : 'TOOL_QUARANTINED'));
+    this.#refuseTool(refusal);
+  }
+
+  async #listPinned(): Promise<void> {
+    this.#checking = new AbortController();
+    const { ctx } = this.pass;
+    const { headers: given, revision, instance } = this.from;
+    const headers = this.era === 'modern' ? toModernHeaders(given, null) : toLegacyHeaders(revision);
+    const connection = toAskedConnection(this.pass, this.from, this, headers);
+    try {
+      const response = await connection.request(this.request, deaf, this.#checking.signal);
+      if (this.#isSettled) return;
+      if ('error' in response) {
+        this.record(new AnswerFacts('error', response.error.code));
+        return this.#answerSelf(
+          response,
+          this.era === 'modern' ? toModernForm({ status: 200 }, response.error.code) : {},
+        );
+      }
+      const shown = showList(ctx, this.room, instance, this.request, response.result);
+      const result = 'cacheScope' in shown ? { ...shown, cacheScope: 'private' } : shown;
+      this.record(succeeded);
+      this.#answerSelf({ ...response, result });
+    } catch (error) {
+      this.fail(error);
+    }
   }
 
   protected override join(): void {
@@ -199,8 +230,8 @@ export class PassedCall extends AnsweringCall implements Abortable, Asking {
 
   // ── The end ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #answerSelf(result: JsonObject): void {
-    this.reply.sendMessage({ jsonrpc: '2.0', id: this.request.id, result }, { status: 200 });
+  #answerSelf(response: JsonRpcResponse, form: ReplyForm = { status: 200 }): void {
+    this.reply.sendMessage(response, form);
     this.settle('');
   }
 

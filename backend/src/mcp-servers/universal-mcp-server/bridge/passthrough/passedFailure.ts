@@ -10,6 +10,7 @@ import { toInitializeResult } from '../legacyBridge.js';
 import { answerWithoutCredential, findServerTerms } from '../missingCredential.js';
 import { toModernForm } from '../modernBridge.js';
 import type { ReplyForm } from '../reply.js';
+import { toShownTerms } from '../shownTerms.js';
 import { toDiscoverResult, toModernResult } from '../translate/modernToLegacy.js';
 
 export interface OwnAnswer {
@@ -45,13 +46,13 @@ export async function answerWithout(
   const { method, params } = request;
   if (method === 'initialize') {
     return toInitializeResult(
-      await findServerTerms(ctx, instanceId),
+      toShownTerms(ctx, await findServerTerms(ctx, instanceId)),
       negotiateRevision(params?.['protocolVersion']),
     );
   }
   if (era === 'legacy') return await answerWithoutCredential(ctx, instanceId, request, error);
   const server = await findServerTerms(ctx, instanceId);
-  if (method === 'server/discover') return toDiscoverResult(server);
+  if (method === 'server/discover') return toDiscoverResult(toShownTerms(ctx, server));
   const result = await answerWithoutCredential(ctx, instanceId, request, error);
   return toModernResult(method, result, server.serverInfo);
 }

@@ -12,6 +12,8 @@ import type { SettledSession, UpstreamSession } from '../sessionIds.js';
 /** Something of a session that ends with it. */
 export interface Closable {
   close(): void;
+  /** Another list of tools is shown now than before. */
+  onToolsChange?(): void;
 }
 
 /** A call whose server asked its client something. */
@@ -108,6 +110,10 @@ export class PassedSession implements OpenThing {
     const goesOn = this.#mayGoOn(this.instance, now);
     this.#become(now, goesOn);
     if (!goesOn) this.close();
+  }
+
+  onToolsChange(): void {
+    for (const stream of Array.from(this.streams)) stream.onToolsChange?.();
   }
 
   close(): void {

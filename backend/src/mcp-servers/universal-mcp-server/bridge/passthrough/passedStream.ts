@@ -10,8 +10,10 @@ import type { RawHead, RawRequest } from '../../upstream/remote/rawUpstream.js';
 import { CallerGone } from '../callAccount.js';
 import { FrameRelay } from '../frames/frameRelay.js';
 import type { InstanceRoom, OpenThing } from '../instanceRooms.js';
+import { ListenKeeper } from '../listenKeeper.js';
 import { isCredentialFailure } from '../missingCredential.js';
 import type { ByteReply } from '../reply.js';
+import { toListenNotice, toolsChanged } from '../toolsChanged.js';
 import { readAnswerFacts, succeeded } from './answerFacts.js';
 import { isSessionLost } from './lostSession.js';
 import type { PassContext, PassedRequest } from './passContext.js';
@@ -20,6 +22,7 @@ import { answerWithout, toPassedFailure, unusable } from './passedFailure.js';
 import { type Closable, type PassedSession } from './passedSession.js';
 import { toModernHeaders, toStreamHeaders } from './requestHeaders.js';
 import { withPrivateScope } from './shownAnswer.js';
+import { mayPass } from './strayMessages.js';
 
 /** What asks for the stream: a session's GET, or a modern request with its bytes. */
 export type StreamSource =
@@ -36,6 +39,7 @@ export class PassedStream extends PassedExchange implements OpenThing, Closable 
   readonly #name: string;
   readonly #method: string;
   readonly #room: InstanceRoom;
+  readonly #keeper: ListenKeeper | null;
   #relay: FrameRelay | null = null;
   #isOver = false;
   #isRetried = false;
@@ -49,6 +53,7 @@ export class PassedStream extends PassedExchange implements OpenThing, Closable 
   constructor(pass: PassContext, from: PassedRequest, source: StreamSource, reply: ByteReply) {
     super(pass, from, reply);
     this.#source = source;
+    this.#keeper = source.session === null ? ListenKeeper.of(pass.ctx, source.request) : null;
     this.#name = `stream/${pass.ctx.newId()}`;
     this.#method = source.session === null ? source.request.method : 'stream/open';
     this.#lastEventId = from.lastEventId;
@@ -134,7 +139,7 @@ export class PassedStream extends PassedExchange implements OpenThing, Closable 
     if (head.status !== 200 || head.form !== 'events') return;
     const { ctx, deadlines, keepAlive } = this.pass;
     const relay = new FrameRelay(this.reply, ctx.definition.limits.maxResponseBytes, (data) =>
-      this.#source.session === null ? withPrivateScope(data) : data,
+      this.#show(data),
     );
     relay.exchange = this.exchange;
     this.#relay = relay;
@@ -161,12 +166,21 @@ export class PassedStream extends PassedExchange implements OpenThing, Closable 
     this.exchange = null;
     if (this.#relay === null) return this.#finishOther(Buffer.concat(this.#pieces));
     this.#relay.finish();
-    this.close();
+    if (this.#keeper?.withheld == null) this.close();
   }
 
   onError(error: AppError): void {
     this.exchange = null;
     this.fail(error);
+  }
+
+  #show(data: Buffer): Buffer | null {
+    const { pins } = this.pass.ctx;
+    const source = this.#source;
+    const id = source.session === null ? source.request.id : null;
+    if (pins !== null && !mayPass({ pins, instanceId: this.from.instance.id, id }, data)) return null;
+    if (source.session !== null) return data;
+    return this.#keeper === null ? withPrivateScope(data) : this.#keeper.showFrame(data);
   }
 
   #finishOther(body: Buffer): void {
@@ -206,11 +220,21 @@ export class PassedStream extends PassedExchange implements OpenThing, Closable 
     if (now === null || !this.pass.ctx.mayGoOn(this.from.instance, now)) this.close();
   }
 
+  /** Says so between two of the upstream's own events, where the client listens for it. */
+  onToolsChange(): void {
+    const source = this.#source;
+    const ofSession = this.#isStandalone ? { jsonrpc: '2.0', method: toolsChanged } : null;
+    const notice = source.session === null ? toListenNotice(source.request) : ofSession;
+    if (notice !== null) this.#relay?.send(`event: message\ndata: ${JSON.stringify(notice)}\n\n`);
+  }
+
   /** Ends it on both sides; a client opens it again, where it may. */
   close(): void {
     if (this.#isOver) return;
     if (this.#relay === null)
       return this.fail(new AppError('NOT_FOUND', 'the session or the instance ended'));
+    const last = this.#keeper?.withheld ?? null;
+    if (last !== null) this.reply.write(`event: message\ndata: ${last.toString()}\n\n`);
     this.#end();
     this.reply.end();
   }

@@ -10,6 +10,7 @@ import type { BridgeContext } from '../bridgeContext.js';
 import type { InstanceRoom } from '../instanceRooms.js';
 import { noteSettled } from '../legacyBridge.js';
 import { isListMethod, showList } from '../shownLists.js';
+import { toShownTerms } from '../shownTerms.js';
 import { parseResponse } from './answerFacts.js';
 
 export interface AnsweredCall {
@@ -52,10 +53,21 @@ export function showAnswer(
     }
   } else if (method === 'initialize' || method === 'server/discover') {
     rememberTerms(ctx, instance, body);
+    ctx.pins?.forget(instance.id);
+    if (ctx.pins !== null) shown = withShownTerms(ctx, body);
   } else if (session !== null) {
     noteSettled(ctx.journal, session.uuid, request);
   }
   return era === 'modern' ? withPrivateScope(shown) : shown;
+}
+
+function withShownTerms(ctx: BridgeContext, body: Buffer): Buffer {
+  const response = parseResponse(body);
+  if (response === null || !('result' in response)) return body;
+  const { capabilities } = response.result;
+  if (!isJsonObject(capabilities)) return body;
+  const result = toShownTerms(ctx, { ...response.result, capabilities });
+  return Buffer.from(JSON.stringify({ ...response, result }));
 }
 
 const scopeKey = Buffer.from('"cacheScope"');
