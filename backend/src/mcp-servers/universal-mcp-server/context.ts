@@ -48,6 +48,7 @@ import { createProbeEndpoint } from './downstream/probeEndpoint.js';
 import { createRequestTurns } from './downstream/requestTurns.js';
 import { createServiceHandler } from './downstream/serviceHandler.js';
 import { createSseTransport } from './downstream/sseTransport.js';
+import { createStreamPlaces } from './downstream/streamPlaces.js';
 import { createStrangerLimits } from './downstream/strangerLimits.js';
 import { createCircuits } from './upstream/circuits.js';
 import { createAuditUse } from './upstream/credentialUses.js';
@@ -198,6 +199,7 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
     metrics.openStreams.inc();
     response.once('close', () => metrics.openStreams.dec());
   };
+  const places = createStreamPlaces((scope) => metrics.rateLimited(scope).inc());
   const frontKey = existsSync(config.paths.frontKey)
     ? Buffer.from(readSecretFile(config.paths.frontKey, 'the front key').reveal(), 'base64')
     : null;
@@ -237,8 +239,9 @@ export async function createServiceProcess(options: ServiceProcessOptions): Prom
       legacy,
       publicPath: config.publicUrl.pathname.replace(/\/$/, ''),
       onStream,
+      places,
     }),
-    answerMcp: createMcpEndpoint({ ctx, legacy, modern, passthrough, onStream }),
+    answerMcp: createMcpEndpoint({ ctx, legacy, modern, passthrough, onStream, places }),
     answerRest: await createRest(ctx, rooms, kindUpstream),
   });
 

@@ -31,6 +31,9 @@ export function recordIntent(ctx: BridgeContext, call: AccountedCall, callId: st
   return ctx.spool.intent(toIntent(ctx, call, callId));
 }
 
+/** A client may ask for a tool by any text; no tool has a name as long as this (MCP: at most 128). */
+const nameCharactersMax = 256;
+
 function toIntent(
   { vault, definition }: BridgeContext,
   { instance, origin, era, method, params }: AccountedCall,
@@ -48,7 +51,7 @@ function toIntent(
     method,
     era,
     requestId: origin.requestId,
-    ...(isNamed && typeof name === 'string' ? { name } : {}),
+    ...(isNamed && typeof name === 'string' ? { name: name.slice(0, nameCharactersMax) } : {}),
     ...(origin.clientAddress === undefined ? {} : { clientAddress: origin.clientAddress }),
     ...(bytes === null
       ? {}

@@ -18,6 +18,7 @@ import { HttpByteReply } from './byteReply.js';
 import { classifyMessage, idOf, refuseUnknownRevision, type ClassifiedMessage } from './classifyMessage.js';
 import { createHttpReply, openEventStream, sendJson } from './httpReply.js';
 import { receiveJsonBody } from './readJsonBody.js';
+import type { StreamPlaces } from './streamPlaces.js';
 
 export interface McpEndpointOptions {
   readonly ctx: Pick<BridgeContext, 'definition' | 'log'>;
@@ -26,6 +27,7 @@ export interface McpEndpointOptions {
   /** Null where nothing can pass as it is. */
   readonly passthrough: Passthrough | null;
   readonly onStream: (response: ServerResponse) => void;
+  readonly places: StreamPlaces;
 }
 
 export type AnswerMcp = (
@@ -40,6 +42,7 @@ export function createMcpEndpoint({
   modern,
   passthrough,
   onStream,
+  places,
 }: McpEndpointOptions): AnswerMcp {
   const { maxRequestBytes } = ctx.definition.limits;
 
@@ -73,6 +76,9 @@ export function createMcpEndpoint({
             method: headerOf(request, 'mcp-method'),
             name: headerOf(request, 'mcp-name'),
           });
+          // The one request whose answer has no end of its own.
+          if (classified.kind === 'modernRequest' && classified.message.method === 'subscriptions/listen')
+            places.take(from.instance, response);
           take(from, classified, bytes, request, response);
         } catch (error) {
           fail(request, response, idOf(value), error);
@@ -156,6 +162,7 @@ export function createMcpEndpoint({
     }
     const refusal = findUnacceptable(request, ['text/event-stream']);
     if (refusal !== null) throw refusal;
+    places.take(from.instance, response);
     if (passthrough !== null && (await isPassed(from)))
       passthrough.openStream(from, new HttpByteReply(response, onStream));
     else {

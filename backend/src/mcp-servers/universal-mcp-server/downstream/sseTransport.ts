@@ -15,6 +15,7 @@ import { isJsonObject, type JsonRpcRequest } from '../protocol/jsonRpc.js';
 import { classifyMessage } from './classifyMessage.js';
 import { openEventStream, sendJson, writeFrame } from './httpReply.js';
 import { readJsonBody } from './readJsonBody.js';
+import type { StreamPlaces } from './streamPlaces.js';
 
 export interface SseTransportOptions {
   readonly ctx: Pick<BridgeContext, 'definition' | 'log'>;
@@ -22,6 +23,7 @@ export interface SseTransportOptions {
   /** The path before the instance id in the address that clients use. */
   readonly publicPath: string;
   readonly onStream: (response: ServerResponse) => void;
+  readonly places: StreamPlaces;
 }
 
 interface SseConnection {
@@ -52,7 +54,7 @@ export function createSseTransport(options: SseTransportOptions): {
   readonly sse: AnswerSse;
   readonly message: AnswerSse;
 } {
-  const { ctx, legacy, publicPath, onStream } = options;
+  const { ctx, legacy, publicPath, onStream, places } = options;
   /** By a name that cannot be guessed, though the instance has to fit as well. */
   const connections = new Map<string, SseConnection>();
 
@@ -63,6 +65,7 @@ export function createSseTransport(options: SseTransportOptions): {
         publicDetail: 'Open this address with GET, or use the instance URL itself for Streamable HTTP.',
       });
     }
+    places.take(from.instance, response);
     const name = randomBytes(18).toString('base64url');
     const stream = openEventStream({ response, onStream });
     const connection: SseConnection = {
