@@ -69,6 +69,10 @@ const inserts: Readonly<Record<string, Insert>> = {
     'instance_id, revision, next_revision, holder',
     [instanceId, 1, 2, randomUUID()],
   ],
+  access_keys: ({ userId, instanceId }) => [
+    'id, instance_id, user_id, name, hint, digest',
+    [randomUUID(), instanceId, userId, 'key', 'ptk', randomBytes(32)],
+  ],
   daily_calls: ({ userId, instanceId }) => [
     'instance_id, day, user_id, service, leased',
     [instanceId, new Date(), userId, 'figma', 5],
