@@ -62,6 +62,18 @@ createInterface({ input: process.stdin }).on('line', (line) => {
 });
 `;
 
+const tool = (name: string, path: string, method = 'GET') => ({
+  name,
+  description: name,
+  annotations: { readOnlyHint: method === 'GET' },
+  inputSchema: {
+    type: 'object',
+    required: ['id'],
+    properties: { id: { type: 'string' }, q: { type: 'string' } },
+  },
+  request: { method, path, query: { q: '{q}' } },
+});
+
 function writeConfigs(): void {
   const write = (name: string, config: object): void => {
     mkdirSync(join(ports, name), { recursive: true });
@@ -79,17 +91,6 @@ function writeConfigs(): void {
     'X-Pin': { $credential: '{{pin}}', omitIfEmpty: true },
   };
   const key = { id: 'key', type: 'fields', label: 'Key', tokenField: 'token', fields: [token, extra] };
-  const tool = (name: string, path: string, method = 'GET') => ({
-    name,
-    description: name,
-    annotations: { readOnlyHint: method === 'GET' },
-    inputSchema: {
-      type: 'object',
-      required: ['id'],
-      properties: { id: { type: 'string' }, q: { type: 'string' } },
-    },
-    request: { method, path, query: { q: '{q}' } },
-  });
   write('vaulty', {
     kind: 'api',
     instancePrefix: 'vty',
@@ -157,6 +158,20 @@ function misbehave(): void {
   upstream.on('/cut/1', dieMidway);
 }
 
+const api = (method: string, path: string, body?: unknown, bearer?: string): Promise<Answer> =>
+  callApi(fleet.origin, method, path, {
+    ...(body === undefined ? {} : { body }),
+    ...(bearer === undefined ? {} : { bearer }),
+  });
+const keep = (name: string, value: unknown): string => {
+  const text = String(value);
+  if (text.length < 16) throw new Error(`nothing was issued: ${name}`);
+  issued[name] = text;
+  return text;
+};
+const call = (at: string, name: string, args: object) =>
+  send(at, modern('tools/call', { name, arguments: args }));
+
 describe('everything that a fleet leaves behind', () => {
   beforeAll(async () => {
     upstream = await startRecordingUpstream();
@@ -172,17 +187,6 @@ describe('everything that a fleet leaves behind', () => {
     rmSync(ports, { recursive: true, force: true });
   }, 120_000);
 
-  const api = (method: string, path: string, body?: unknown, bearer?: string): Promise<Answer> =>
-    callApi(fleet.origin, method, path, {
-      ...(body === undefined ? {} : { body }),
-      ...(bearer === undefined ? {} : { bearer }),
-    });
-  const keep = (name: string, value: unknown): string => {
-    const text = String(value);
-    expect([name, text.length > 15]).toEqual([name, true]);
-    issued[name] = text;
-    return text;
-  };
   const password = secret('password');
   const email = `${nameMarker}@example.com`;
 
@@ -273,8 +277,6 @@ describe('everything that a fleet leaves behind', () => {
   it('and by calls that succeed and fail in every way', async () => {
     misbehave();
     const url = issued['rotated URL'] ?? '';
-    const call = (at: string, name: string, args: object) =>
-      send(at, modern('tools/call', { name, arguments: args }));
     expect((await call(url, 'get', { id: secret('argument'), q: secret('argument-in-query') })).status).toBe(
       200,
     );
@@ -293,11 +295,17 @@ describe('everything that a fleet leaves behind', () => {
         params: { x: secret('param') },
       },
     });
-    const { sessionId: session, headers } = await initialize(url);
-    keep('session id', session);
+    const greeted = await initialize(url);
+    const session = keep('session id', greeted.sessionId);
     const list = { jsonrpc: '2.0', id: 1, method: 'tools/list' };
-    await send(url, { body: list, headers: { ...headers, 'mcp-session-id': `${session.slice(0, -4)}AAAA` } });
-    await send(url, { body: list, headers: { ...headers, 'mcp-session-id': secret('foreign-session') } });
+    await send(url, {
+      body: list,
+      headers: { ...greeted.headers, 'mcp-session-id': `${session.slice(0, -4)}AAAA` },
+    });
+    await send(url, {
+      body: list,
+      headers: { ...greeted.headers, 'mcp-session-id': secret('foreign-session') },
+    });
     await send(url, { body: {}, headers: { host: `${secret('host')}.example` } }).catch(() => null);
     const other = issued['instance of talker'] ?? '';
     for (const name of ['fail', 'garbage', 'die', 'fail'])
@@ -325,11 +333,9 @@ describe('everything that a fleet leaves behind', () => {
       await underWay;
       await waitUntil(`${name} is there again`, async () => (await fleet.app(name)).pid !== pid, 60_000);
     }
-    await waitUntil(
-      'calls go on',
-      async () => (await send(url, modern('tools/list')).catch(() => null))?.status === 200,
-      60_000,
-    );
+    const goesOn = async () => (await send(url, modern('tools/list')).catch(() => null))?.status ?? 0;
+    await waitUntil('calls go on', async () => (await goesOn()) === 200, 60_000);
+    expect(await goesOn()).toBe(200);
   }, 240_000);
 
   it('H01 holds no secret: no log, file, process, metric, table, not even the disk of the database', async () => {

@@ -8,6 +8,41 @@ import { exchange, openListeners, type Listeners } from '../support/listeners.js
 import { modern, send } from '../support/mcpHttp.js';
 import { openUniversalServer, type UniversalServer } from '../support/universalServer.js';
 
+/** How long each of so many connections lasted that said this and then nothing; ms. */
+const lifetimes = async (port: number, count: number, said: string): Promise<number[]> => {
+  const sockets: Socket[] = [];
+  const ends = Array.from({ length: count }, () => {
+    const socket = connect(port, '127.0.0.1');
+    sockets.push(socket);
+    return new Promise<number>((resolve) => {
+      let startedAt = 0;
+      socket.on('connect', () => {
+        startedAt = performance.now();
+        socket.write(said);
+      });
+      socket.on('error', () => {});
+      socket.on('data', () => {});
+      socket.on('end', () => socket.end());
+      socket.on('close', () => resolve(performance.now() - startedAt));
+    });
+  });
+  return await Promise.all(ends);
+};
+
+/** Opens one as a client of the old transport would; tells the status, and keeps it open when there is one. */
+const openStream = (url: string, held: ClientRequest[]): Promise<number> =>
+  new Promise((resolve, reject) => {
+    const request = httpRequest(`${url}/sse`, { agent: false, headers: { accept: 'text/event-stream' } });
+    request.on('response', (response: IncomingMessage) => {
+      response.on('error', () => {});
+      response.resume();
+      if (response.statusCode === 200) held.push(request);
+      resolve(response.statusCode ?? 0);
+    });
+    request.on('error', reject);
+    request.end();
+  });
+
 /** What a machine with fewer cores than work may take to notice that a time is over. */
 const noticedMs = 5_000;
 
@@ -20,44 +55,18 @@ describe('half-open connections', () => {
     await fleet[Symbol.asyncDispose]();
   });
 
-  /** How long each of so many connections lasted that said this and then nothing; ms. */
-  const lifetimes = async (port: number, count: number, said: string): Promise<number[]> => {
-    const sockets: Socket[] = [];
-    const ends = Array.from({ length: count }, () => {
-      const socket = connect(port, '127.0.0.1');
-      sockets.push(socket);
-      return new Promise<number>((resolve) => {
-        let startedAt = 0;
-        socket.on('connect', () => {
-          startedAt = performance.now();
-          socket.write(said);
-        });
-        socket.on('error', () => {});
-        socket.on('data', () => {});
-        socket.on('end', () => socket.end());
-        socket.on('close', () => resolve(performance.now() - startedAt));
-      });
-    });
-    return await Promise.all(ends);
-  };
-
   it('I01 closes 500 with a head that never ends within 15 s on every listener, and serves others meanwhile', async () => {
     const ends = await Promise.all(
       fleet.all.map(async ({ name, port, open }) => {
         const held = lifetimes(port, 500, 'GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nX-A: ');
-        let isOver = false;
-        const over = held.then(() => {
-          isOver = true;
-        });
         const took: number[] = [];
         const statuses = new Set<number>();
-        while (!isOver) {
+        const ask = `GET ${open} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n`;
+        while ((await Promise.race([held, Promise.resolve(null)])) === null) {
           const startedAt = performance.now();
-          const ask = `GET ${open} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n`;
           statuses.add((await exchange(port, ask)).status);
           took.push(performance.now() - startedAt);
         }
-        await over;
         const longest = Math.max(...(await held));
         const p99 = took.toSorted((one, two) => one - two)[Math.floor(took.length * 0.99)] ?? 0;
         console.log(`I01 ${name}: closed after ${Math.round(longest)} ms, others' p99 ${Math.round(p99)} ms`);
@@ -91,20 +100,6 @@ describe('streams', () => {
     await server[Symbol.asyncDispose]();
   });
 
-  /** Opens one as a client of the old transport would; tells the status, and keeps it open when there is one. */
-  const open = (url: string, held: ClientRequest[]): Promise<number> =>
-    new Promise((resolve, reject) => {
-      const request = httpRequest(`${url}/sse`, { agent: false, headers: { accept: 'text/event-stream' } });
-      request.on('response', (response: IncomingMessage) => {
-        response.on('error', () => {});
-        response.resume();
-        if (response.statusCode === 200) held.push(request);
-        resolve(response.statusCode ?? 0);
-      });
-      request.on('error', reject);
-      request.end();
-    });
-
   it('I02 caps 10,000 of one user over all instances, finds room for others, and has it all back when they close', async () => {
     const owner = await server.site.aUser();
     const own = [
@@ -117,9 +112,9 @@ describe('streams', () => {
     const statuses = new Map<number, number>();
     const others: number[] = [];
     for (let sent = 0; sent < 10_000; sent += wavesOf) {
-      const wave = Array.from({ length: wavesOf }, (_, at) => open(own[at % 3]!.url, held));
+      const wave = Array.from({ length: wavesOf }, (_, at) => openStream(own[at % 3]!.url, held));
       const theirs: ClientRequest[] = [];
-      others.push((await send(other.url, modern('tools/list'))).status, await open(other.url, theirs));
+      others.push((await send(other.url, modern('tools/list'))).status, await openStream(other.url, theirs));
       for (const status of await Promise.all(wave)) statuses.set(status, (statuses.get(status) ?? 0) + 1);
       for (const request of theirs) request.destroy();
     }
@@ -128,7 +123,7 @@ describe('streams', () => {
     for (const request of held) request.destroy();
     await waitUntil('the places are free again', async () => {
       const again: ClientRequest[] = [];
-      const status = await open(own[0]!.url, again);
+      const status = await openStream(own[0]!.url, again);
       for (const request of again) request.destroy();
       return status === 200;
     });
@@ -137,7 +132,7 @@ describe('streams', () => {
   it('I02 caps those of one instance, of either era', async () => {
     const { url } = await server.aUrl();
     const held: ClientRequest[] = [];
-    const opened = await Promise.all(Array.from({ length: 130 }, () => open(url, held)));
+    const opened = await Promise.all(Array.from({ length: 130 }, () => openStream(url, held)));
     expect(opened.filter((status) => status === 200)).toHaveLength(100);
     const listen = await send(
       url,

@@ -82,11 +82,16 @@ export class PassedCall extends AnsweringCall implements Abortable, Asking {
     this.reply.listener = this;
     const taken = ctx.daily.take(instance, method);
     if (taken === undefined) return this.intend(this.era, method, params);
-    taken
-      .then(() => {
-        if (!this.#isSettled) this.intend(this.era, method, params);
-      })
-      .catch((error: unknown) => this.fail(error));
+    void this.#intendWhen(taken, method, params);
+  }
+
+  async #intendWhen(taken: Promise<void>, method: string, params: JsonRpcRequest['params']): Promise<void> {
+    try {
+      await taken;
+      if (!this.#isSettled) this.intend(this.era, method, params);
+    } catch (error) {
+      this.fail(error);
+    }
   }
 
   /** @returns false when the policy hides the tool and the client was told so. */
