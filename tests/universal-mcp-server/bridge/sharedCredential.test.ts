@@ -34,6 +34,8 @@ function aSharedService(): ServiceDefinition {
       stdio: {
         command: process.execPath,
         args: [hostileServer],
+        // It is watched by its pid.
+        sandbox: { mode: 'off' },
         env: { TEAM_KEY: { $userToken: '{{token}}' } },
       },
       credentials: {

@@ -2,8 +2,9 @@
  * What is started for one instance: the command with its templates rendered, and an environment made of the allow-list
  * and the declared names only (F05). Nothing of this process's own environment passes by itself.
  */
-import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { renderValue, type TemplateValues } from '../../../../catalog/template.js';
 import type { StdioDefinition } from '../../../../catalog/mcpServerDefinitions.js';
 import type { CredentialValues } from '../../../../services/credentialValues.js';
@@ -67,7 +68,21 @@ export function toChildCommand(
   return { ...command, file: process.execPath, args: [script, ...args] };
 }
 
-/** Absolute paths that the config itself writes down; never one that came with a value of a user. */
-function namedPaths({ args, cwd }: StdioDefinition): string[] {
-  return [...args, cwd].filter((value) => typeof value === 'string' && value.startsWith('/')) as string[];
+/**
+ * Absolute paths that the config itself writes down, never one that came with a value of a user; and the project that a
+ * script belongs to, without which it finds none of its neighbours.
+ */
+function namedPaths({ command, args, cwd }: StdioDefinition): string[] {
+  const named = [command, ...args, cwd].filter(
+    (value): value is string => typeof value === 'string' && value.startsWith('/') && existsSync(value),
+  );
+  return named.flatMap((path) => [path, ...projectOf(path)]);
+}
+
+/** The nearest folder above that says it is one; a home directory is none, whatever lies in it. */
+function projectOf(path: string): string[] {
+  for (let at = dirname(path); at !== '/' && at !== homedir(); at = dirname(at)) {
+    if (['package.json', 'pyproject.toml'].some((name) => existsSync(join(at, name)))) return [at];
+  }
+  return [];
 }
