@@ -7,7 +7,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -66,10 +66,7 @@ function openStdio(first: readonly ListedTool[]): ChangingServer {
   let tools = first;
   const write = (): void => writeFileSync(file, JSON.stringify(tools));
   write();
-  // The child may be another user of the machine than the test, in a view of its own.
-  chmodSync(dir, 0o777);
   writeFileSync(calls, '');
-  chmodSync(calls, 0o666);
   return {
     get tools() {
       return tools;
@@ -88,7 +85,7 @@ function openStdio(first: readonly ListedTool[]): ChangingServer {
         command: process.execPath,
         args: [join(stdioServersDir, 'changingServer.mjs'), file],
         package: null,
-        sandbox: { mode: 'auto', readPaths: [], writePaths: [dir], network: 'none' },
+        sandbox: { mode: 'off', readPaths: [], writePaths: [], network: 'host' },
       });
       const pinned = { ...made.toolPolicy, pinDescriptions: true, ...toolPolicy };
       return { ...made, toolPolicy: pinned, ...changes };

@@ -85,6 +85,7 @@ describe.each(pairs)('U07 a server by %s that changes what it says, for %s', (tr
     expect(await first.names()).toEqual(['read', 'write']);
     expect(await first.call('read')).toEqual({ text: 'called read', isError: false });
 
+    await waitUntil('the first list is told', () => first.changes === 1);
     upstream.tools = [poisoned, aTool('write')];
     const second = await client(kind, url);
     expect(await second.names()).toEqual(['write']);
@@ -94,14 +95,9 @@ describe.each(pairs)('U07 a server by %s that changes what it says, for %s', (tr
     expect(upstream.calls).toEqual(['read', 'write']);
 
     // Those that were told of the quarantine are told of its end as well.
-    await waitUntil('the quarantine is told', () => first.changes > 0 && second.changes > 0);
-    const told = [first.changes, second.changes];
+    await waitUntil('the quarantine is told', () => first.changes === 2 && second.changes === 1);
     await decide(service, 'read', 'approved');
-    await waitUntil(
-      'the approval is told',
-      () => first.changes > told[0]! && second.changes > told[1]!,
-      2_000,
-    );
+    await waitUntil('the approval is told', () => first.changes === 3 && second.changes === 2, 2_000);
     expect((await second.tools()).map(({ description }) => description)).toEqual([
       poisoned.description,
       'Does write.',

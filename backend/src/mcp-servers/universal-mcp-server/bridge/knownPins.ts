@@ -160,7 +160,7 @@ export class KnownPins implements Disposable {
     if (!changes.isUp) this.#retryLater();
   }
 
-  /** Not of the first list, before which nothing was shown. */
+  /** Not of what was there before this process began. */
   #tell(): void {
     const all = Array.from(this.#pins?.values() ?? [], (ofTool) => [...ofTool.values()]);
     const shown = all
@@ -169,7 +169,7 @@ export class KnownPins implements Disposable {
     const told = shown.sort().join('\n');
     const before = this.#told;
     this.#told = told;
-    if (before === null || before === '' || before === told) return;
+    if (before === null || before === told) return;
     for (const listener of Array.from(this.#listeners)) listener();
   }
 }
