@@ -49,7 +49,10 @@ export const bubblewrapForm: BuildForm = ({ bwrap, setpriv, prlimit }, places, i
     '--cap-drop',
     'ALL',
     ...(isRoot
-      ? ['CAP_SETUID', 'CAP_SETGID', 'CAP_SETPCAP', 'CAP_DAC_READ_SEARCH'].flatMap((name) => ['--cap-add', name])
+      ? ['CAP_SETUID', 'CAP_SETGID', 'CAP_SETPCAP', 'CAP_DAC_READ_SEARCH'].flatMap((name) => [
+          '--cap-add',
+          name,
+        ])
       : ['--unshare-user']),
     ...toSystemView(),
   ];
