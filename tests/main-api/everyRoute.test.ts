@@ -98,6 +98,10 @@ const reviewed: Readonly<Record<string, Reviewed>> = {
   export_audit: ['user', 'own'],
   get_audit_verification: ['auditor', 'refused'],
   get_service_sign_in: ['user', 'refused'],
+  list_pinned_tools: ['admin', 'refused'],
+  show_tool_changes: ['admin', 'refused'],
+  approve_tool: ['admin', 'refused', { digest: `v1:${'0'.repeat(64)}` }],
+  reject_tool: ['admin', 'refused', { digest: `v1:${'0'.repeat(64)}` }],
 };
 
 /** For users their own, for admins and auditors everybody's. */

@@ -14,6 +14,8 @@ const anAskingService = (stdio: Partial<StdioDefinition> = {}) =>
     command: process.execPath,
     args: [join(stdioServersDir, 'askingServer.mjs')],
     package: null,
+    // Children are told apart by their pids, which are all alike where each has a namespace of its own.
+    sandbox: { mode: 'off', readPaths: [], writePaths: [], network: 'host' },
     ...stdio,
   });
 

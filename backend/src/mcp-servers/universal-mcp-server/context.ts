@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import type { ServiceDefinition } from '../../catalog/serviceDefinition.js';
 import type { Config } from '../../config/config.js';
 import { readSecretFile } from '../../config/secrets.js';
-import { createPool, type DatabasePool } from '../../database/pool.js';
+import { createPool } from '../../database/pool.js';
 import { clientAddressReader } from '../../lifecycle/clientAddress.js';
 import { hostGuard } from '../../lifecycle/hostGuard.js';
 import { createHttpServer } from '../../lifecycle/httpServer.js';
@@ -25,7 +25,6 @@ import { createReadiness } from '../../services/readiness.js';
 import { toMissingInstructions } from '../../services/setupInstructions.js';
 import { startRingHeartbeat } from '../../services/ringHeartbeat.js';
 import { openVaultGate } from '../../services/vaultKeys.js';
-import { recordInstanceState } from '../../stores/instanceLookupStore.js';
 import { announceRegistryChange } from '../../stores/registryNotice.js';
 import { readSystemDataKeys } from '../../stores/serviceSettingsStore.js';
 import type { Logger } from '../../telemetry/logger.js';
@@ -56,10 +55,10 @@ import { createEraKeys } from './upstream/eraKeys.js';
 import { createEraRegistry } from './upstream/eraRegistry.js';
 import { createUpstream, type KindUpstream } from './upstream/createUpstream.js';
 import { toIsolationCheck } from './upstream/stdio/isolation/serviceIsolation.js';
-import type { StateNote } from './upstream/stateNotes.js';
 import { openAccess } from './openAccess.js';
 import { openTokenRenewal } from './tokenRenewals.js';
 import { refreshGauges } from './refreshGauges.js';
+import { recordState } from './recordState.js';
 import { createUseNotes } from './useNotes.js';
 
 export interface ServiceProcess {
@@ -289,14 +288,4 @@ async function createRest(
   if (kind !== 'api') return null;
   const { createRestRoute } = await import('./downstream/restRoute.js');
   return createRestRoute(ctx, rooms, upstream);
-}
-
-async function recordState(pool: DatabasePool, service: string, note: StateNote, log: Logger): Promise<void> {
-  try {
-    // The revision is looked at by the database: an older credential's fate changes nothing.
-    const { instanceId, state, cause, credentialRevision } = note;
-    await recordInstanceState(pool, { id: instanceId, service, credentialRevision, state, cause });
-  } catch (error) {
-    log.warn('the state of an instance could not be recorded', { instance: note.instanceId, error });
-  }
 }

@@ -24,7 +24,7 @@ import { answerWithout, toPassedFailure } from './passedFailure.js';
 import type { Asking, PassedSession } from './passedSession.js';
 import { toAskedConnection } from './pinnedList.js';
 import { withToolName } from './renamedTool.js';
-import { toLegacyHeaders, toModernHeaders } from './requestHeaders.js';
+import { toMessageHeaders } from './requestHeaders.js';
 import { findToolRefusal, isCallable, type ToolRefusal } from './toolChecks.js';
 
 export class PassedCall extends AnsweringCall implements Abortable, Asking {
@@ -138,9 +138,7 @@ export class PassedCall extends AnsweringCall implements Abortable, Asking {
 
   async #listPinned(): Promise<void> {
     this.#checking = new AbortController();
-    const { ctx } = this.pass;
-    const { headers: given, revision, instance } = this.from;
-    const headers = this.era === 'modern' ? toModernHeaders(given, null) : toLegacyHeaders(revision);
+    const headers = toMessageHeaders(this.era, this.from, null);
     const connection = toAskedConnection(this.pass, this.from, this, headers);
     try {
       const response = await connection.request(this.request, deaf, this.#checking.signal);
@@ -152,7 +150,7 @@ export class PassedCall extends AnsweringCall implements Abortable, Asking {
           this.era === 'modern' ? toModernForm({ status: 200 }, response.error.code) : {},
         );
       }
-      const shown = showList(ctx, this.room, instance, this.request, response.result);
+      const shown = showList(this.pass.ctx, this.room, this.from.instance, this.request, response.result);
       const result = 'cacheScope' in shown ? { ...shown, cacheScope: 'private' } : shown;
       this.record(succeeded);
       this.#answerSelf({ ...response, result });
@@ -171,12 +169,11 @@ export class PassedCall extends AnsweringCall implements Abortable, Asking {
 
   #send(): void {
     if (this.#isSettled) return;
-    const { headers: given, revision, instance } = this.from;
-    const headers = this.era === 'modern' ? toModernHeaders(given, this.#renamed) : toLegacyHeaders(revision);
+    const headers = toMessageHeaders(this.era, this.from, this.#renamed);
     const sessionId = this.session?.upstream?.id ?? null;
     this.sentIn = sessionId;
     const request = { lane: 'call', method: 'POST', body: this.#body, sessionId, headers } as const;
-    this.exchange = this.pass.raw.exchange(instance, request, this);
+    this.exchange = this.pass.raw.exchange(this.from.instance, request, this);
   }
 
   // ── What ends it early ───────────────────────────────────────────────────────────────────────────────────────────

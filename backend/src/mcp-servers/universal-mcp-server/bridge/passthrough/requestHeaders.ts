@@ -2,7 +2,7 @@
  * The headers that a passed request carries to the upstream: the protocol's own and nothing else (D07). Content type and
  * accepted forms are ours, for the request was read and its answer is going to be; the session's id is added further on.
  */
-import { legacyRevisions } from '../../protocol/revisions.js';
+import { legacyRevisions, type Era } from '../../protocol/revisions.js';
 
 /** Headers of a request as its client sent them: name, value, name, value … */
 export type RawHeaders = readonly string[];
@@ -42,6 +42,15 @@ export function toModernHeaders(headers: RawHeaders, name: string | null): reado
     else if (header.startsWith(parameter)) passed.push(header, value);
   }
   return passed;
+}
+
+/** Of a message of either era; `name` stands in for one that was renamed. */
+export function toMessageHeaders(
+  era: Era,
+  { headers, revision }: { readonly headers: RawHeaders; readonly revision: string | undefined },
+  name: string | null,
+): readonly string[] {
+  return era === 'modern' ? toModernHeaders(headers, name) : toLegacyHeaders(revision);
 }
 
 /** Text that is no plain ASCII goes as base64 of its UTF-8 (MCP 2026-07-28, "Streamable HTTP"; SEP-2243). */

@@ -6,6 +6,7 @@
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
 import type { Launch } from './isolation/childIsolation.js';
+import { outOfDescriptors } from './outOfResources.js';
 import { findMarkedAs, markName, signal } from './ownershipMark.js';
 
 export interface ChildExit {
@@ -36,6 +37,8 @@ export function spawnChild(launch: Launch, mark: string, graceMs = stopGraceMs):
     );
     child.once('exit', (code, by) => resolve({ code, signal: by, failure: null }));
   });
+  // Without descriptors for pipes Node gives a child that has none, and tells the reason later.
+  if ((child.stdin as Writable | undefined) === undefined) throw outOfDescriptors();
   // EPIPE and resets: the exit says all there is to say.
   for (const stream of [child.stdin, child.stdout, child.stderr]) stream.on('error', () => {});
 

@@ -29,6 +29,7 @@ import { openDataDir, toChildCommand, type CommandPlaces } from './childCommand.
 import { lockDataDir } from './dataDirLock.js';
 import type { ServiceIsolation } from './isolation/serviceIsolation.js';
 import { startMcpChild, type McpChild } from './mcpChild.js';
+import { orSaturated } from './outOfResources.js';
 import { createOwnershipMarks } from './ownershipMark.js';
 
 export interface StdioUpstreamOptions {
@@ -72,7 +73,7 @@ export function createStdioUpstream(options: StdioUpstreamOptions): StdioUpstrea
 
   const keepsFiles = usesDataDir(stdio) && isolation !== 'per-session';
 
-  const start = async (
+  const startNow = async (
     terms: ConnectionTerms,
     isShared: boolean,
     directory: string,
@@ -100,6 +101,14 @@ export function createStdioUpstream(options: StdioUpstreamOptions): StdioUpstrea
     } catch (error) {
       lock?.release();
       throw error;
+    }
+  };
+
+  const start: typeof startNow = async (...wish) => {
+    try {
+      return await startNow(...wish);
+    } catch (error) {
+      throw orSaturated(error);
     }
   };
 
