@@ -42,6 +42,10 @@ describe('a scrape of a service', () => {
     await session.call('crash');
     await send(url.replace(instanceId, `${instanceId.slice(0, -1)}x`), { body: {} });
 
+    await waitUntil(
+      'the refused id is counted',
+      async () => (await scrape())(/^portolan_auth_failures_total\{service="everything"\}/) === 1,
+    );
     const count = await scrape();
     const served = 'mcp_server_operation_duration_seconds_count';
     expect(count(new RegExp(`^${served}\\{.*"tools/call".*gen_ai_tool_name="echo"\\}`))).toBe(2);
@@ -67,10 +71,14 @@ describe('a scrape of a service', () => {
     const { url } = await server.aUrl();
     const session = await initialize(url);
     for (let crash = 0; crash < 5; crash += 1) await session.call('crash');
-    await waitUntil('the circuit is open', async () => {
-      const count = await scrape();
-      return count(/^portolan_circuit_state\{service="everything"\}/) === 2;
-    });
+    await waitUntil(
+      'the circuit is open',
+      async () => {
+        const count = await scrape();
+        return count(/^portolan_circuit_state\{service="everything"\}/) === 2;
+      },
+      15_000,
+    );
     const { json } = await session.call('echo');
     expect(JSON.stringify(json)).toContain('keeps stopping');
   });
