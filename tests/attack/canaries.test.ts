@@ -330,7 +330,8 @@ describe('everything that a fleet leaves behind', () => {
       ).catch(() => null);
       await upstream.until(() => upstream.requests.length > 0);
       process.kill(pid, 'SIGKILL');
-      await underWay;
+      // What the service process answers once its upstream's time is over nobody waits for.
+      if (name === 'mcp-vaulty') await underWay;
       await waitUntil(`${name} is there again`, async () => (await fleet.app(name)).pid !== pid, 60_000);
     }
     const goesOn = async () => (await send(url, modern('tools/list')).catch(() => null))?.status ?? 0;
