@@ -135,6 +135,7 @@ async function ownPids(session: LegacyConversation): Promise<number[]> {
       const ours = (): string[] => [...files, join(home, 'kept')].map((path) => readFileSync(path, 'latin1'));
       const before = ours();
       const own = new Set(await ownPids(a.session));
+      const others = pids.filter((pid) => !own.has(pid));
       const outcomes = await attempt(a.session, [
         ...[...files, join(home, 'kept')].flatMap((path) =>
           ['read', 'write', 'remove'].map((what) => ({ what, path })),
@@ -145,16 +146,14 @@ async function ownPids(session: LegacyConversation): Promise<number[]> {
           what: 'list',
           path,
         })),
-        ...pids
-          .filter((pid) => !own.has(pid))
-          .flatMap((pid) => [
-            ...['environ', 'mem', 'maps', 'auxv', 'stack'].map((name) => ({
-              what: 'read',
-              path: `/proc/${pid}/${name}`,
-            })),
-            ...['cwd', 'exe', 'root', 'fd/0'].map((name) => ({ what: 'link', path: `/proc/${pid}/${name}` })),
-            ...['SIGUSR1', 'SIGKILL', 'SIGSTOP'].map((signal) => ({ what: 'signal', pid, signal })),
-          ]),
+        ...others.flatMap((pid) => [
+          ...['environ', 'mem', 'maps', 'auxv', 'stack'].map((name) => ({
+            what: 'read',
+            path: `/proc/${pid}/${name}`,
+          })),
+          ...['cwd', 'exe', 'root', 'fd/0'].map((name) => ({ what: 'link', path: `/proc/${pid}/${name}` })),
+          ...['SIGUSR1', 'SIGKILL', 'SIGSTOP'].map((signal) => ({ what: 'signal', pid, signal })),
+        ]),
       ]);
       // In a file system of its own it may make a file of any name in /tmp: what counts is that ours are as they were.
       const harmless = new Set(['written', 'removed', null]);

@@ -8,6 +8,9 @@ const parse = (text: string) => JSON.parse(text) as Record<string, unknown>;
 const digestOf = (text: string) => toToolDefinition(parse(text))?.digest;
 const nested = (levels: number) => `{"name":"a","x":${'['.repeat(levels)}${']'.repeat(levels)}}`;
 
+const words = (seed: number): string =>
+  Array.from({ length: 12_000 }, (_, at) => ((at * seed) % 9_973).toString(36)).join(' ');
+
 describe('the digest of a definition', () => {
   it('is that of RFC 8785: order and form of writing are nothing, every value is something', () => {
     const one = digestOf('{"name":"a","n":1.0,"o":{"b":1,"a":2}}');
@@ -101,8 +104,6 @@ describe('what an admin reads', () => {
   });
 
   it('ends for two texts that nobody can compare, and shows both', () => {
-    const words = (seed: number) =>
-      Array.from({ length: 12_000 }, (_, at) => ((at * seed) % 9_973).toString(36)).join(' ');
     const [one, other] = [words(7_919), words(6_151)];
     const [difference] = toDefinitionDifference(
       JSON.stringify({ description: one }),
