@@ -50,6 +50,8 @@ async function accountByRemote(url: string, transport: string, call: (typeof npm
   return await accountThenClose(client, call);
 }
 
+const toolsOf = (list: Record<string, unknown>) => list['tools'] as { name: string }[];
+
 describe.each(chosen)('onto $bin', (server) => {
   it(
     'U06 the MCP Inspector lists the same tools, and gets the same answer, as directly',
@@ -62,9 +64,14 @@ describe.each(chosen)('onto $bin', (server) => {
       const through = [url, '--transport', 'http'];
 
       const list = ['--method', 'tools/list'];
+      const expected = await inspect(direct, ...list);
       const listed = await inspect(through, ...list);
       expect(listed['tools']).not.toEqual([]);
-      expect(listed).toEqual(await inspect(direct, ...list));
+      // While its child starts a client gets the list that was last known, and hears of a change; the Inspector is gone by
+      // then. It may lack what the server adds for clients that it can ask.
+      const isListed = ({ name }: { name: string }): boolean =>
+        name !== 'get-roots-list' || toolsOf(listed).some((tool) => tool.name === name);
+      expect(toolsOf(listed)).toEqual(toolsOf(expected).filter(isListed));
 
       const values = Object.entries(server.call.arguments).flatMap(([name, value]) => [
         '--tool-arg',
